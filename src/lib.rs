@@ -1,0 +1,27 @@
+//! CIM, the Container Interface Module: what the sidecar knows (`src/`) and what it does all day (`threads/`).
+//!
+//! Nothing in `src/` starts a thread, and but for `main.rs` and `daemon.rs` nothing in it imports [`threads`].
+//! ARCHITECTURE.md has the map.
+
+#![cfg_attr(
+    test,
+    allow(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::panic
+    )
+)]
+
+pub mod events;
+pub mod limits;
+pub mod logs;
+pub mod metrics;
+pub mod nats;
+pub mod progress;
+pub mod settings;
+pub mod tap;
+pub mod wire;
+
+#[path = "../threads/mod.rs"]
+pub mod threads;

@@ -1,0 +1,96 @@
+//! Every bound that CIM keeps, with its unit and its reason. Bounds that an operator may want to move are the defaults
+//! of a setting (README, table of settings); the rest are constants.
+
+use std::time::Duration;
+
+/// Bytes of one NATS control line without its CR LF. nats-server: 4096.
+pub const CONTROL_LINE_BYTES: usize = 4096;
+/// Bytes of one NATS payload, headers included. nats-server: 1 MiB; the original announces the same.
+pub const PAYLOAD_BYTES: usize = 1 << 20;
+/// NATS connections at one time. nats-server: 65,536; a pod has a handful of clients, and each may hold buffers.
+pub const CONNECTIONS: usize = 1024;
+/// Bytes that may wait for one NATS client before it is cut off as a slow consumer. nats-server: 64 MiB; a sidecar has less.
+pub const CLIENT_PENDING_BYTES: usize = 8 << 20;
+/// Bytes that may wait for all NATS clients together: the part of the memory budget that slow subscribers can take.
+pub const ALL_PENDING_BYTES: usize = 16 << 20;
+/// Bytes of half-received messages over all NATS connections: what clients that stop in the middle can take.
+pub const ALL_PARTIAL_BYTES: usize = 8 << 20;
+/// Subscriptions of one NATS connection. nats-server: no limit; here the table must be bounded.
+pub const CLIENT_SUBSCRIPTIONS: usize = 4096;
+/// Subscriptions of all NATS connections together.
+pub const ALL_SUBSCRIPTIONS: usize = 65_536;
+/// Time between two PINGs to an idle NATS client. nats-server: 2 minutes.
+pub const PING_INTERVAL: Duration = Duration::from_secs(120);
+/// PINGs without an answer before a NATS client counts as gone. nats-server: 2.
+pub const PINGS_OUTSTANDING: u32 = 2;
+/// Time a new NATS connection has for its CONNECT when authentication is on. nats-server: 2 s.
+pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+/// Time a NATS client may take no byte of what waits for it. nats-server: 10 s.
+pub const WRITE_DEADLINE: Duration = Duration::from_secs(10);
+
+/// Bytes of one read from a NATS connection, and of one batch of the data path.
+/// Large enough that a wake-up is spread over some 400 lines of 256 bytes, small enough to stay in the L2 cache.
+pub const READ_BLOCK_BYTES: usize = 128 << 10;
+const _: () = assert!(
+    READ_BLOCK_BYTES >= 2 * CONTROL_LINE_BYTES,
+    "a control line and more must fit one read"
+);
+/// Read blocks that are kept for reuse. More than are in flight in the steady state would only be memory.
+pub const READ_BLOCKS_KEPT: usize = 16;
+/// Time between two reads of a connection that publishes a stream: reads then come in bulk.
+pub const READ_COALESCE: Duration = Duration::from_micros(2000);
+
+/// LOG batches between `nats_server` and `nats_subscriptions` (each at most [`READ_BLOCK_BYTES`], or one payload).
+pub const LOG_BATCHES: usize = 16;
+/// EVENT, CONFIG and TEST batches between `nats_server` and `nats_subscriptions`.
+pub const EVENT_BATCHES: usize = 16;
+/// Line batches that wait for a writer (file, stdout).
+pub const LINE_BATCHES: usize = 16;
+/// Lines of CIM's own log that wait for the pipeline; the next one is dropped and counted.
+pub const OWN_LOG_LINES: usize = 1024;
+/// Replies (`{"stream":…}`) that may wait for their message to be stored; beyond it their publisher is held back.
+pub const ACKS_WAITING: usize = 4096;
+
+/// Time a log sink may stand still before its lines take another way (stdout: to the file; the file: counted and dropped).
+pub const SINK_STALL: Duration = Duration::from_secs(5);
+/// Age at which a line that waits in a file buffer is written although the buffer is not full.
+pub const LINE_AGE: Duration = Duration::from_millis(10);
+/// Bytes a file buffer may grow to within a batch before it is written.
+pub const FILE_BUFFER_BYTES: usize = 256 << 10;
+/// Containers with a log file of their own; the names come from the application. Beyond it: the container `%overflow`.
+pub const CONTAINERS: usize = 256;
+/// Time without a line after which a container's place may be given to a new one.
+pub const CONTAINER_IDLE: Duration = Duration::from_secs(3600);
+/// Log files open at one time; the least recently used one is closed first.
+pub const OPEN_LOG_FILES: usize = 64;
+/// Bytes of a container name or id that reach a file name; a longer one is cut and marked with its hash.
+/// A file name has 255 bytes on Linux: pod and namespace (63 + 63 in Kubernetes), name, id and the backup's time must fit.
+pub const NAME_BYTES: usize = 48;
+
+/// Messages of EVENT and of CONFIG that are kept until the parts that handle them take them over.
+pub const INBOX_MESSAGES: usize = 1024;
+/// Bytes of the messages in each inbox.
+pub const INBOX_BYTES: usize = 1 << 20;
+const _: () = assert!(
+    INBOX_BYTES >= PAYLOAD_BYTES,
+    "one message of the largest size must fit"
+);
+
+/// HTTP connections at one time; when a new one comes, the one that has waited longest in the middle of a request goes.
+pub const HTTP_CONNECTIONS: usize = 64;
+/// Bytes of an HTTP request line and header together.
+pub const HTTP_HEAD_BYTES: usize = 16 << 10;
+/// Bytes of an HTTP request body.
+pub const HTTP_BODY_BYTES: usize = 256 << 10;
+/// Time for one whole HTTP request to arrive, and for its answer to leave.
+pub const HTTP_REQUEST_TIME: Duration = Duration::from_secs(10);
+/// Time an HTTP connection may be kept open between two requests.
+pub const HTTP_IDLE_TIME: Duration = Duration::from_secs(60);
+
+/// Bytes of cim.json or common-infra.json.
+pub const CONFIG_FILE_BYTES: u64 = 1 << 20;
+
+/// Time the data path has to store what was accepted once a stop was asked for. Kubernetes gives 30 s in all.
+pub const STOP_TIME: Duration = Duration::from_secs(20);
+/// Time in which `nats_server` still reads what clients had sent before the stop.
+pub const STOP_READ_TIME: Duration = Duration::from_secs(1);

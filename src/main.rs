@@ -1,0 +1,3 @@
+//! The command `cim`.
+
+fn main() {}

@@ -1,0 +1,104 @@
+//! The usual process series, read from `/proc/self` when they are asked for. They carry no label `pod`, as in the original.
+
+use prometheus::core::{Collector, Desc};
+use prometheus::proto::{Counter, Gauge, Metric, MetricFamily, MetricType};
+use rustix::param::{clock_ticks_per_second, page_size};
+
+/// Collector of the `process_*` series.
+pub struct Process;
+
+const SERIES: [(&str, &str, MetricType); 6] = [
+    (
+        "process_cpu_seconds_total",
+        "Total user and system CPU time spent in seconds.",
+        MetricType::COUNTER,
+    ),
+    (
+        "process_open_fds",
+        "Number of open file descriptors.",
+        MetricType::GAUGE,
+    ),
+    (
+        "process_max_fds",
+        "Maximum number of open file descriptors.",
+        MetricType::GAUGE,
+    ),
+    (
+        "process_virtual_memory_bytes",
+        "Virtual memory size in bytes.",
+        MetricType::GAUGE,
+    ),
+    (
+        "process_resident_memory_bytes",
+        "Resident memory size in bytes.",
+        MetricType::GAUGE,
+    ),
+    (
+        "process_start_time_seconds",
+        "Start time of the process since unix epoch in seconds.",
+        MetricType::GAUGE,
+    ),
+];
+
+impl Collector for Process {
+    fn desc(&self) -> Vec<&Desc> {
+        Vec::new()
+    }
+
+    fn collect(&self) -> Vec<MetricFamily> {
+        let Some(values) = read() else {
+            return Vec::new();
+        };
+        SERIES
+            .iter()
+            .zip(values)
+            .map(|(&(name, help, kind), value)| {
+                let mut metric = Metric::default();
+                if kind == MetricType::COUNTER {
+                    let mut counter = Counter::default();
+                    counter.set_value(value);
+                    metric.set_counter(counter);
+                } else {
+                    let mut gauge = Gauge::default();
+                    gauge.set_value(value);
+                    metric.set_gauge(gauge);
+                }
+                let mut family = MetricFamily::default();
+                family.set_name(name.into());
+                family.set_help(help.into());
+                family.set_field_type(kind);
+                family.set_metric(vec![metric]);
+                family
+            })
+            .collect()
+    }
+}
+
+/// proc_pid_stat(5): the fields after the command's closing parenthesis, `state` being the first.
+fn read() -> Option<[f64; 6]> {
+    let stat = std::fs::read_to_string("/proc/self/stat").ok()?;
+    let fields: Vec<f64> = stat
+        .rsplit_once(')')?
+        .1
+        .split_whitespace()
+        .map(|f| f.parse().unwrap_or(0.0))
+        .collect();
+    let field = |n: usize| fields.get(n).copied();
+    let ticks = clock_ticks_per_second() as f64;
+    let boot = std::fs::read_to_string("/proc/stat").ok()?;
+    let boot: f64 = boot
+        .lines()
+        .find_map(|line| line.strip_prefix("btime "))?
+        .trim()
+        .parse()
+        .ok()?;
+    let max_fds = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+    Some([
+        (field(11)? + field(12)?) / ticks,
+        std::fs::read_dir("/proc/self/fd").ok()?.count() as f64,
+        max_fds.map_or(-1.0, |n| n as f64),
+        field(20)?,
+        field(21)? * page_size() as f64,
+        boot + field(19)? / ticks,
+    ])
+}

@@ -1,0 +1,1 @@
+//! The NATS protocol and what the server does with it; sans-IO.

@@ -1,0 +1,170 @@
+//! How far the data path has come: "everything up to batch N is stored".
+//!
+//! `nats_server` numbers the batches; `nats_subscriptions` routes each to one or more *lanes* (a lane is a first-in,
+//! first-out way to storage); the writer at the end of a lane says what is done. `nats_server` asks [`Progress::stored`]
+//! before it answers a PING. Nothing here is touched once a message, only once a batch.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
+
+/// A way from `nats_subscriptions` to storage on which batches stay in order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lane {
+    /// Straight to the file writer.
+    File,
+    /// To the stdout writer, and from there to the file writer when stdout stands still.
+    Stdout,
+}
+
+const LANES: usize = 2;
+
+impl Lane {
+    const ALL: [Lane; LANES] = [Lane::File, Lane::Stdout];
+}
+
+#[derive(Debug, Default)]
+struct LaneProgress {
+    sent: AtomicU64,
+    done: AtomicU64,
+}
+
+/// Shared counters of one stream (LOG). All accesses are sequentially consistent: a few each batch.
+pub struct Progress {
+    routed: AtomicU64,
+    file: LaneProgress,
+    stdout: LaneProgress,
+    waiting: AtomicBool,
+    wake: Box<dyn Fn() + Send + Sync>,
+}
+
+impl std::fmt::Debug for Progress {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Progress")
+            .field("routed", &self.routed)
+            .field("stored", &self.stored())
+            .finish()
+    }
+}
+
+impl Progress {
+    /// `wake` is called when something moved while [`Progress::wait`] was in force; it must not block.
+    pub fn new(wake: impl Fn() + Send + Sync + 'static) -> Arc<Self> {
+        Arc::new(Self {
+            routed: AtomicU64::new(0),
+            file: LaneProgress::default(),
+            stdout: LaneProgress::default(),
+            waiting: AtomicBool::new(false),
+            wake: Box::new(wake),
+        })
+    }
+
+    fn lane(&self, lane: Lane) -> &LaneProgress {
+        match lane {
+            Lane::File => &self.file,
+            Lane::Stdout => &self.stdout,
+        }
+    }
+
+    /// `nats_subscriptions`: batch `seq` is about to be sent down `lane`.
+    pub fn sending(&self, lane: Lane, seq: u64) {
+        self.lane(lane).sent.fetch_max(seq, SeqCst);
+    }
+
+    /// `nats_subscriptions`: batch `seq` has been sent down every lane that it takes, or was disposed of.
+    pub fn routed(&self, seq: u64) {
+        self.routed.fetch_max(seq, SeqCst);
+        self.notify();
+    }
+
+    /// A writer: every batch of `lane` up to `seq` is stored, or accounted for as dropped.
+    pub fn done(&self, lane: Lane, seq: u64) {
+        self.lane(lane).done.fetch_max(seq, SeqCst);
+        self.notify();
+    }
+
+    /// The last batch that is done on `lane`.
+    pub fn done_on(&self, lane: Lane) -> u64 {
+        self.lane(lane).done.load(SeqCst)
+    }
+
+    /// Every batch up to this number is stored, or accounted for as dropped.
+    pub fn stored(&self) -> u64 {
+        // `routed` first: whatever is routed by now shows in `sent` of its lane.
+        let routed = self.routed.load(SeqCst);
+        Lane::ALL.iter().fold(routed, |stored, &lane| {
+            let lane = self.lane(lane);
+            let sent = lane.sent.load(SeqCst);
+            let done = lane.done.load(SeqCst);
+            if done >= sent {
+                stored
+            } else {
+                stored.min(done)
+            }
+        })
+    }
+
+    /// Asks for one call of `wake` at the next progress. The caller looks again at what it waits for after this call,
+    /// and only then sleeps.
+    pub fn wait(&self) {
+        self.waiting.store(true, SeqCst);
+    }
+
+    /// Calls `wake` when somebody waits: also after room was made in a channel.
+    pub fn notify(&self) {
+        if self.waiting.load(SeqCst) && self.waiting.swap(false, SeqCst) {
+            (self.wake)();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::AtomicUsize;
+
+    #[test]
+    fn a_batch_is_stored_once_every_lane_it_took_is_done() {
+        let p = Progress::new(|| {});
+        p.sending(Lane::File, 1);
+        p.sending(Lane::Stdout, 1);
+        p.routed(1);
+        assert_eq!(p.stored(), 0);
+        p.done(Lane::File, 1);
+        assert_eq!(p.stored(), 0);
+        p.done(Lane::Stdout, 1);
+        assert_eq!(p.stored(), 1);
+    }
+
+    #[test]
+    fn a_later_batch_on_another_lane_does_not_hide_an_earlier_one() {
+        let p = Progress::new(|| {});
+        p.sending(Lane::Stdout, 1);
+        p.routed(1);
+        p.sending(Lane::File, 2);
+        p.routed(2);
+        p.done(Lane::File, 2);
+        assert_eq!(p.stored(), 0);
+        p.done(Lane::Stdout, 1);
+        assert_eq!(p.stored(), 2);
+    }
+
+    #[test]
+    fn a_batch_without_a_lane_is_stored_when_routed() {
+        let p = Progress::new(|| {});
+        p.routed(3);
+        assert_eq!(p.stored(), 3);
+    }
+
+    #[test]
+    fn one_wake_up_for_one_wait() {
+        static WAKES: AtomicUsize = AtomicUsize::new(0);
+        let p = Progress::new(|| {
+            WAKES.fetch_add(1, SeqCst);
+        });
+        p.routed(1);
+        p.wait();
+        p.routed(2);
+        p.routed(3);
+        assert_eq!(WAKES.load(SeqCst), 1);
+    }
+}

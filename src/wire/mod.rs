@@ -1,0 +1,1 @@
+//! FlatBuffers tables of CONTRACT section 2.

@@ -1,0 +1,1 @@
+//! What CIM does all day: one file for each thread.
