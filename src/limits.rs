@@ -19,6 +19,8 @@ pub const ALL_PARTIAL_BYTES: usize = 8 << 20;
 pub const CLIENT_SUBSCRIPTIONS: usize = 4096;
 /// Subscriptions of all NATS connections together.
 pub const ALL_SUBSCRIPTIONS: usize = 65_536;
+/// Bytes of the subjects and queue names of all subscriptions together.
+pub const ALL_SUBSCRIPTION_BYTES: usize = 4 << 20;
 /// Time between two PINGs to an idle NATS client. nats-server: 2 minutes.
 pub const PING_INTERVAL: Duration = Duration::from_secs(120);
 /// PINGs without an answer before a NATS client counts as gone. nats-server: 2.

@@ -69,8 +69,10 @@ pub struct LogBatch {
     pub spans: Vec<Span>,
     /// Somebody waits for this batch to be stored (a PING or an acknowledgement): write at once.
     pub flush: bool,
-    /// The last message of the batch wants an acknowledgement.
+    /// What becomes of the batch as a whole; there when one of its messages wants an acknowledgement.
     pub ack: Option<Outcome>,
+    /// The messages that want an acknowledgement: their index in `spans`, and what becomes of each.
+    pub acks: Vec<(u32, Outcome)>,
 }
 
 /// The subjects besides LOG that CIM itself handles.

@@ -1,1 +1,3 @@
 //! What CIM does all day: one file for each thread.
+
+pub mod nats_server;

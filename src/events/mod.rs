@@ -1,1 +1,3 @@
-//! Events.
+//! Events and configuration answers of the application, on their way to the parts that handle them.
+
+pub mod inbox;

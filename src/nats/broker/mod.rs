@@ -1,0 +1,593 @@
+//! The server without its sockets: what each client has said and subscribed to, who gets a message, and what waits for
+//! whom. In: operations of [`super::parser`]. Out: bytes in each client's [`Outbound`], the clients to flush and to close.
+
+mod outbound;
+
+use std::collections::HashMap;
+use std::rc::Rc;
+
+use slab::Slab;
+
+pub use outbound::Outbound;
+
+use super::auth::Auth;
+use super::info::{Connect, Info};
+use super::parser::{Op, Publish};
+use super::sublist::{SubId, Sublist};
+use super::{CloseReason, Limits, subject};
+
+/// Place of a client in the broker's table; reused after [`Broker::remove`].
+pub type ClientId = usize;
+
+/// Bytes after which a client is flushed in the middle of a batch, so that a burst does not look like a slow consumer.
+const FLUSH_EARLY_BYTES: usize = 64 << 10;
+
+struct Subscription {
+    client: ClientId,
+    sid: Rc<[u8]>,
+    subject: Rc<[u8]>,
+    queue_bytes: usize,
+    /// 0: for ever.
+    max: u64,
+    delivered: u64,
+}
+
+/// One client's side of the protocol.
+pub struct Client {
+    /// Its number, counted from the start of the server.
+    pub number: u64,
+    /// What it said in its last CONNECT.
+    pub connect: Connect,
+    /// It has sent CONNECT with good credentials, or needs none.
+    pub authorised: bool,
+    connected: bool,
+    subscriptions: HashMap<Rc<[u8]>, SubId>,
+    out: Outbound,
+    in_dirty: bool,
+    closing: bool,
+}
+
+/// What was counted since the last look.
+#[derive(Debug, Default, Clone, Copy)]
+pub struct Stats {
+    /// Messages from clients.
+    pub in_messages: u64,
+    /// Bytes of them, headers included.
+    pub in_bytes: u64,
+    /// Messages to clients.
+    pub out_messages: u64,
+    /// Bytes of them, headers included.
+    pub out_bytes: u64,
+}
+
+/// All clients and subscriptions.
+pub struct Broker {
+    limits: Limits,
+    info: Info,
+    auth: Auth,
+    clients: Slab<Client>,
+    next_number: u64,
+    subscriptions: Slab<Subscription>,
+    subscription_bytes: usize,
+    sublist: Sublist,
+    pending: usize,
+    dirty: Vec<ClientId>,
+    full: Vec<ClientId>,
+    closing: Vec<(ClientId, CloseReason)>,
+    ended: Vec<SubId>,
+    random: u64,
+    stats: Stats,
+}
+
+impl Broker {
+    /// A server without clients. `seed` chooses the members of queue groups.
+    pub fn new(limits: Limits, info: Info, auth: Auth, seed: u64) -> Self {
+        Self {
+            limits,
+            info: Info {
+                auth_required: auth.is_required(),
+                ..info
+            },
+            auth,
+            clients: Slab::new(),
+            next_number: 1,
+            subscriptions: Slab::new(),
+            subscription_bytes: 0,
+            sublist: Sublist::default(),
+            pending: 0,
+            dirty: Vec::new(),
+            full: Vec::new(),
+            closing: Vec::new(),
+            ended: Vec::new(),
+            random: seed | 1,
+            stats: Stats::default(),
+        }
+    }
+
+    /// A new connection from `ip`: it gets its INFO. One too many is closed with the reason that nats-server gives.
+    pub fn add(&mut self, ip: &str) -> ClientId {
+        let number = self.next_number;
+        self.next_number += 1;
+        let id = self.clients.insert(Client {
+            number,
+            connect: Connect::default(),
+            authorised: !self.auth.is_required(),
+            connected: false,
+            subscriptions: HashMap::new(),
+            out: Outbound::default(),
+            in_dirty: false,
+            closing: false,
+        });
+        let line = self.info.line(number, ip);
+        self.send(id, &[&line]);
+        if self.clients.len() > self.limits.connections {
+            self.close(id, CloseReason::MaxConnectionsExceeded);
+        }
+        id
+    }
+
+    /// Forgets a connection and its subscriptions.
+    pub fn remove(&mut self, id: ClientId) {
+        let Some(client) = self.clients.try_remove(id) else {
+            return;
+        };
+        self.pending -= client.out.len();
+        for sub in client.subscriptions.into_values() {
+            self.forget(sub);
+        }
+    }
+
+    /// The client's side of the protocol.
+    pub fn client(&self, id: ClientId) -> Option<&Client> {
+        self.clients.get(id)
+    }
+
+    /// Subscriptions of all clients.
+    pub fn subscription_count(&self) -> usize {
+        self.subscriptions.len()
+    }
+
+    /// Whether somebody is subscribed to `subject`.
+    pub fn has_interest(&mut self, subject: &[u8]) -> bool {
+        !self.subscriptions.is_empty() && !self.sublist.matches(subject).is_empty()
+    }
+
+    /// What was counted since the last call.
+    pub fn take_stats(&mut self) -> Stats {
+        std::mem::take(&mut self.stats)
+    }
+
+    /// Clients that have got something to send since the last call.
+    pub fn take_dirty(&mut self) -> Vec<ClientId> {
+        let dirty = std::mem::take(&mut self.dirty);
+        for &id in &dirty {
+            if let Some(client) = self.clients.get_mut(id) {
+                client.in_dirty = false;
+            }
+        }
+        dirty
+    }
+
+    /// Some clients have so much waiting that they should be flushed before more is routed.
+    pub fn wants_flush(&self) -> bool {
+        !self.full.is_empty()
+    }
+
+    /// Those clients.
+    pub fn take_full(&mut self) -> Vec<ClientId> {
+        std::mem::take(&mut self.full)
+    }
+
+    /// Clients to close, with the reason; their last words are in their [`Outbound`].
+    pub fn take_closing(&mut self) -> Vec<(ClientId, CloseReason)> {
+        std::mem::take(&mut self.closing)
+    }
+
+    /// What waits for the client.
+    pub fn outbound(&self, id: ClientId) -> Option<&Outbound> {
+        self.clients.get(id).map(|client| &client.out)
+    }
+
+    /// `count` bytes of the client's [`Outbound::front`] are sent.
+    pub fn sent(&mut self, id: ClientId, count: usize) {
+        if let Some(client) = self.clients.get_mut(id) {
+            client.out.consume(count);
+            self.pending -= count;
+        }
+    }
+
+    /// Ends a connection: the client gets nats-server's `-ERR` where there is one.
+    pub fn close(&mut self, id: ClientId, reason: CloseReason) {
+        self.close_with(id, reason, reason.error_text());
+    }
+
+    /// Ends a connection with a text of its own.
+    pub fn close_with(&mut self, id: ClientId, reason: CloseReason, text: Option<&str>) {
+        if let Some(text) = text {
+            self.error(id, text);
+        }
+        if let Some(client) = self.clients.get_mut(id)
+            && !client.closing
+        {
+            client.closing = true;
+            self.closing.push((id, reason));
+        }
+    }
+
+    /// `-ERR` without an end of the connection.
+    pub fn error(&mut self, id: ClientId, text: &str) {
+        self.send(id, &[b"-ERR '", text.as_bytes(), b"'\r\n"]);
+    }
+
+    /// `PONG`.
+    pub fn pong(&mut self, id: ClientId) {
+        self.send(id, &[b"PONG\r\n"]);
+    }
+
+    /// `PING`.
+    pub fn ping(&mut self, id: ClientId) {
+        self.send(id, &[b"PING\r\n"]);
+    }
+
+    /// Any operation but PING, PONG and publishes, which concern the data path and time too.
+    pub fn apply(&mut self, id: ClientId, op: &Op<'_>) {
+        match op {
+            Op::Connect(json) => self.connect(id, json),
+            Op::Subscribe {
+                subject,
+                queue,
+                sid,
+            } => self.subscribe(id, subject, *queue, sid),
+            Op::Unsubscribe { sid, max } => self.unsubscribe(id, sid, max.unwrap_or(0)),
+            Op::Error(_) => self.close(id, CloseReason::ParseError),
+            // A client that sends INFO must at least send JSON, as in nats-server.
+            Op::Info(json) if serde_json::from_slice::<serde::de::IgnoredAny>(json).is_err() => {
+                self.close(id, CloseReason::ProtocolViolation);
+            }
+            Op::Ok | Op::Info(_) | Op::Ping | Op::Pong | Op::Publish(_) => {}
+        }
+    }
+
+    fn connect(&mut self, id: ClientId, json: &[u8]) {
+        let Some(client) = self.clients.get_mut(id) else {
+            return;
+        };
+        let Ok(connect) = serde_json::from_slice::<Connect>(json) else {
+            return self.close(id, CloseReason::ProtocolViolation);
+        };
+        let allowed = self.auth.allows(&connect);
+        client.connected = true;
+        client.authorised = allowed;
+        // Credentials have served their purpose; the rest is kept.
+        client.connect = Connect {
+            user: None,
+            pass: None,
+            auth_token: None,
+            ..connect
+        };
+        let connect = &client.connect;
+        if !allowed {
+            self.close(id, CloseReason::AuthenticationFailure);
+        } else if !(0..=1).contains(&connect.protocol) {
+            self.close(id, CloseReason::BadClientProtocolVersion);
+        } else if connect.no_responders && !connect.headers {
+            self.close(id, CloseReason::NoRespondersRequiresHeaders);
+        } else {
+            self.ok_if_verbose(id);
+        }
+    }
+
+    fn subscribe(&mut self, id: ClientId, subject: &[u8], queue: Option<&[u8]>, sid: &[u8]) {
+        let Some(client) = self.clients.get_mut(id) else {
+            return;
+        };
+        if client.subscriptions.contains_key(sid) {
+            return self.ok_if_verbose(id);
+        }
+        let bytes = subject.len() + sid.len() + queue.map_or(0, <[u8]>::len);
+        if client.subscriptions.len() >= self.limits.client_subscriptions
+            || self.subscriptions.len() >= self.limits.all_subscriptions
+            || self.subscription_bytes + bytes > self.limits.all_subscription_bytes
+        {
+            return self.error(id, "maximum subscriptions exceeded");
+        }
+        if !subject::is_valid(subject) {
+            return self.error(id, "Invalid Subject");
+        }
+        let subject: Rc<[u8]> = subject.into();
+        let sid: Rc<[u8]> = sid.into();
+        let sub = self.subscriptions.insert(Subscription {
+            client: id,
+            sid: sid.clone(),
+            subject: subject.clone(),
+            queue_bytes: queue.map_or(0, <[u8]>::len),
+            max: 0,
+            delivered: 0,
+        });
+        client.subscriptions.insert(sid, sub);
+        self.subscription_bytes += bytes;
+        self.sublist.insert(&subject, queue.map(Rc::from), sub);
+        self.ok_if_verbose(id);
+    }
+
+    fn unsubscribe(&mut self, id: ClientId, sid: &[u8], max: u64) {
+        let Some(client) = self.clients.get(id) else {
+            return;
+        };
+        if let Some(&sub) = client.subscriptions.get(sid)
+            && let Some(subscription) = self.subscriptions.get_mut(sub)
+        {
+            if max > subscription.delivered {
+                subscription.max = max;
+            } else {
+                self.end(sub);
+            }
+        }
+        self.ok_if_verbose(id);
+    }
+
+    /// Takes a subscription from its client and from the index.
+    fn end(&mut self, sub: SubId) {
+        if let Some(subscription) = self.subscriptions.get(sub)
+            && let Some(client) = self.clients.get_mut(subscription.client)
+        {
+            client.subscriptions.remove(&subscription.sid);
+        }
+        self.forget(sub);
+    }
+
+    fn forget(&mut self, sub: SubId) {
+        if let Some(subscription) = self.subscriptions.try_remove(sub) {
+            self.subscription_bytes -=
+                subscription.subject.len() + subscription.sid.len() + subscription.queue_bytes;
+            self.sublist.remove(&subscription.subject, sub);
+        }
+    }
+
+    /// A message from a client. `handled`: CIM itself takes the message, so a request is never without responder.
+    /// False when the client must not send such a message, and is being closed.
+    pub fn publish(&mut self, id: ClientId, message: &Publish<'_>, handled: bool) -> bool {
+        self.stats.in_messages += 1;
+        self.stats.in_bytes += message.body.len() as u64;
+        let Some(client) = self.clients.get(id) else {
+            return false;
+        };
+        if message.header_len.is_some() && !client.connect.headers {
+            // nats-server says nothing either.
+            self.close_with(id, CloseReason::ProtocolViolation, None);
+            return false;
+        }
+        let (verbose, no_responders) = (client.connect.verbose, client.connect.no_responders);
+        if client.connect.pedantic && !subject::is_literal(message.subject) {
+            self.error(id, "Invalid Publish Subject");
+        }
+        if verbose {
+            self.send(id, &[b"+OK\r\n"]);
+        }
+        if self.subscriptions.is_empty() {
+            return true;
+        }
+        let delivered = self.route(
+            Some(id),
+            message.subject,
+            message.reply,
+            message.header_len,
+            message.body,
+        );
+        if !delivered && !handled && no_responders && !message.reply.is_empty() {
+            self.no_responders(id, message);
+        }
+        true
+    }
+
+    /// Whether the client is on its way out.
+    pub fn is_closing(&self, id: ClientId) -> bool {
+        self.clients.get(id).is_none_or(|client| client.closing)
+    }
+
+    /// A message from CIM itself.
+    pub fn publish_own(&mut self, subject: &[u8], payload: &[u8]) {
+        if !self.subscriptions.is_empty() {
+            self.route(None, subject, b"", None, payload);
+        }
+    }
+
+    fn no_responders(&mut self, id: ClientId, message: &Publish<'_>) {
+        let Some(client) = self.clients.get(id) else {
+            return;
+        };
+        let mine = client
+            .subscriptions
+            .values()
+            .filter_map(|&sub| self.subscriptions.get(sub));
+        let Some(sid) = mine
+            .filter(|sub| subject::matches(&sub.subject, message.reply))
+            .map(|sub| sub.sid.clone())
+            .next()
+        else {
+            return;
+        };
+        let headers = [
+            b"NATS/1.0 503\r\nNats-Subject: ",
+            message.subject,
+            b"\r\n\r\n",
+        ]
+        .concat();
+        let mut digits = itoa::Buffer::new();
+        let len = digits.format(headers.len()).as_bytes();
+        self.send(
+            id,
+            &[
+                b"HMSG ",
+                message.reply,
+                b" ",
+                &sid,
+                b" ",
+                len,
+                b" ",
+                len,
+                b"\r\n",
+                &headers,
+                b"\r\n",
+            ],
+        );
+    }
+
+    fn route(
+        &mut self,
+        from: Option<ClientId>,
+        subject: &[u8],
+        reply: &[u8],
+        header_len: Option<usize>,
+        body: &[u8],
+    ) -> bool {
+        let found = self.sublist.matches(subject);
+        let mut delivered = false;
+        let message = Message {
+            subject,
+            reply,
+            header_len,
+            body,
+        };
+        for &sub in &found.plain {
+            delivered |= self.deliver(from, sub, &message);
+        }
+        for group in &found.queues {
+            let start = self.next_random(group.len());
+            let members = group.iter().cycle().skip(start).take(group.len());
+            for &sub in members {
+                if self.deliver(from, sub, &message) {
+                    delivered = true;
+                    break;
+                }
+            }
+        }
+        if !self.ended.is_empty() {
+            for sub in std::mem::take(&mut self.ended) {
+                self.end(sub);
+            }
+        }
+        delivered
+    }
+
+    fn deliver(&mut self, from: Option<ClientId>, sub: SubId, message: &Message<'_>) -> bool {
+        let Some(subscription) = self.subscriptions.get_mut(sub) else {
+            return false;
+        };
+        let id = subscription.client;
+        let Some(client) = self.clients.get_mut(id) else {
+            return false;
+        };
+        if client.closing || (from == Some(id) && !client.connect.echo) {
+            return false;
+        }
+        if subscription.max > 0 && subscription.delivered >= subscription.max {
+            return false;
+        }
+        subscription.delivered += 1;
+        if subscription.delivered == subscription.max {
+            self.ended.push(sub);
+        }
+        let header_len = message.header_len.unwrap_or(0);
+        let with_headers = client.connect.headers && message.header_len.is_some();
+        let body = if with_headers {
+            message.body
+        } else {
+            message.body.get(header_len..).unwrap_or_default()
+        };
+        let (mut digits, mut header_digits) = (itoa::Buffer::new(), itoa::Buffer::new());
+        let len = digits.format(body.len()).as_bytes();
+        let verb: &[u8] = if with_headers { b"HMSG " } else { b"MSG " };
+        let gap: &[u8] = if message.reply.is_empty() { b"" } else { b" " };
+        let (header, header_gap): (&[u8], &[u8]) = if with_headers {
+            (header_digits.format(header_len).as_bytes(), b" ")
+        } else {
+            (b"", b"")
+        };
+        let parts: [&[u8]; 13] = [
+            verb,
+            message.subject,
+            b" ",
+            &subscription.sid,
+            b" ",
+            message.reply,
+            gap,
+            header,
+            header_gap,
+            len,
+            b"\r\n",
+            body,
+            b"\r\n",
+        ];
+        self.stats.out_messages += 1;
+        self.stats.out_bytes += body.len() as u64;
+        let added = client.out.push(&parts);
+        self.pending += added;
+        self.after_push(id);
+        true
+    }
+
+    fn ok_if_verbose(&mut self, id: ClientId) {
+        if self
+            .clients
+            .get(id)
+            .is_some_and(|client| client.connect.verbose)
+        {
+            self.send(id, &[b"+OK\r\n"]);
+        }
+    }
+
+    fn send(&mut self, id: ClientId, parts: &[&[u8]]) {
+        if let Some(client) = self.clients.get_mut(id)
+            && !client.closing
+        {
+            self.pending += client.out.push(parts);
+            self.after_push(id);
+        }
+    }
+
+    fn after_push(&mut self, id: ClientId) {
+        let Some(client) = self.clients.get_mut(id) else {
+            return;
+        };
+        if !client.in_dirty {
+            client.in_dirty = true;
+            self.dirty.push(id);
+        }
+        let len = client.out.len();
+        if len > self.limits.client_pending_bytes {
+            self.close(id, CloseReason::SlowConsumerPendingBytes);
+        } else if self.pending > self.limits.all_pending_bytes {
+            // Whoever holds most of the common budget goes.
+            let largest = self
+                .clients
+                .iter()
+                .filter(|(_, c)| !c.closing)
+                .max_by_key(|(_, c)| c.out.len())
+                .map(|(id, _)| id);
+            if let Some(largest) = largest {
+                self.close(largest, CloseReason::SlowConsumerPendingBytes);
+            }
+        } else if len >= FLUSH_EARLY_BYTES && !self.full.contains(&id) {
+            self.full.push(id);
+        }
+    }
+
+    /// xorshift64: spread, not secrecy.
+    fn next_random(&mut self, below: usize) -> usize {
+        self.random ^= self.random << 13;
+        self.random ^= self.random >> 7;
+        self.random ^= self.random << 17;
+        (self.random % below.max(1) as u64) as usize
+    }
+}
+
+struct Message<'a> {
+    subject: &'a [u8],
+    reply: &'a [u8],
+    header_len: Option<usize>,
+    body: &'a [u8],
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,121 @@
+//! The JSON of `INFO` and `CONNECT`.
+
+use serde::{Deserialize, Serialize};
+
+/// The nats-server version whose client protocol CIM speaks; clients choose features by it.
+pub const VERSION: &str = "2.12.1";
+
+/// What the server tells a client about itself. Source: NATS client protocol, INFO.
+#[derive(Debug, Clone, Serialize)]
+pub struct Info {
+    /// Unique for each start.
+    pub server_id: String,
+    /// Name of the server: the pod.
+    pub server_name: String,
+    /// [`VERSION`].
+    pub version: &'static str,
+    /// 1: the client may get further INFO lines.
+    pub proto: u8,
+    /// Address that the server listens on.
+    pub host: String,
+    /// Port that the server listens on.
+    pub port: u16,
+    /// HPUB and HMSG are understood.
+    pub headers: bool,
+    /// CONNECT must carry credentials.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub auth_required: bool,
+    /// Bytes of the largest payload.
+    pub max_payload: usize,
+    /// Number of this client.
+    pub client_id: u64,
+    /// Address of this client.
+    pub client_ip: String,
+}
+
+impl Info {
+    /// The whole protocol line for one client.
+    pub fn line(&self, client_id: u64, client_ip: &str) -> Vec<u8> {
+        let info = Self {
+            client_id,
+            client_ip: client_ip.to_owned(),
+            ..self.clone()
+        };
+        let mut line = b"INFO ".to_vec();
+        // Strings and numbers only: this cannot fail.
+        if serde_json::to_writer(&mut line, &info).is_err() {
+            line.extend_from_slice(b"{}");
+        }
+        line.extend_from_slice(b" \r\n");
+        line
+    }
+}
+
+/// What a client says in CONNECT; what it leaves out has nats-server's defaults.
+#[derive(Clone, Deserialize)]
+#[serde(default)]
+pub struct Connect {
+    /// Answer each operation with `+OK`.
+    pub verbose: bool,
+    /// Check the subjects of publishes.
+    pub pedantic: bool,
+    /// Send the client its own messages too.
+    pub echo: bool,
+    /// The client understands HMSG.
+    pub headers: bool,
+    /// Answer a request that nobody takes with status 503.
+    pub no_responders: bool,
+    /// 0 or 1.
+    pub protocol: i64,
+    /// User name.
+    pub user: Option<String>,
+    /// Password.
+    pub pass: Option<String>,
+    /// Token.
+    pub auth_token: Option<String>,
+    /// The client's own name.
+    pub name: Option<String>,
+    /// Language of the client.
+    pub lang: Option<String>,
+    /// Version of the client.
+    pub version: Option<String>,
+}
+
+impl Default for Connect {
+    fn default() -> Self {
+        Self {
+            verbose: true,
+            pedantic: true,
+            echo: true,
+            headers: false,
+            no_responders: false,
+            protocol: 0,
+            user: None,
+            pass: None,
+            auth_token: None,
+            name: None,
+            lang: None,
+            version: None,
+        }
+    }
+}
+
+impl Connect {
+    /// The client as it names itself, for log lines: `name (lang version)`, cut to 128 characters a part.
+    pub fn label(&self) -> String {
+        let part = |text: &Option<String>| {
+            text.as_deref()
+                .unwrap_or("-")
+                .chars()
+                .filter(|c| !c.is_control())
+                .take(128)
+                .collect::<String>()
+        };
+        format!(
+            "{} ({} {})",
+            part(&self.name),
+            part(&self.lang),
+            part(&self.version)
+        )
+    }
+}

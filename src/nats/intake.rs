@@ -1,0 +1,499 @@
+//! What one read of a connection means: operations are applied to the broker, messages on LOG, EVENT, CONFIG and TEST are
+//! gathered for the data path, and PINGs and acknowledgements wait until what came before them is stored (DESIGN 3).
+
+use std::collections::VecDeque;
+
+use super::parser::{Op, ParseLimits, Publish, Step, next_op};
+use super::{Broker, ClientId, CloseReason};
+use crate::limits::ACKS_WAITING;
+use crate::tap::{Failure, Message, Outcome, Span, Subject};
+
+/// The subjects that CIM itself takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Tap {
+    Log,
+    Other(Subject),
+}
+
+impl Tap {
+    #[inline]
+    fn of(subject: &[u8]) -> Option<Self> {
+        match subject {
+            b"LOG" => Some(Self::Log),
+            b"EVENT" => Some(Self::Other(Subject::Event)),
+            b"CONFIG" => Some(Self::Other(Subject::Config)),
+            b"TEST" => Some(Self::Other(Subject::Test)),
+            _ => None,
+        }
+    }
+}
+
+/// Which ways into the data path have room for one more batch.
+#[derive(Debug, Clone, Copy)]
+pub struct Room {
+    /// LOG.
+    pub log: bool,
+    /// EVENT, CONFIG and TEST.
+    pub event: bool,
+}
+
+/// How far the data path is: numbers of batches.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Stored {
+    /// LOG.
+    pub log: u64,
+    /// EVENT, CONFIG and TEST.
+    pub event: u64,
+}
+
+/// The LOG messages of one read.
+#[derive(Debug)]
+pub struct LogPlan {
+    /// Number of the batch.
+    pub seq: u64,
+    /// Where the FlatBuffers lie in the read buffer.
+    pub spans: Vec<Span>,
+    /// Somebody waits for them.
+    pub flush: bool,
+    /// See [`crate::tap::LogBatch::ack`].
+    pub ack: Option<Outcome>,
+    /// See [`crate::tap::LogBatch::acks`].
+    pub acks: Vec<(u32, Outcome)>,
+}
+
+/// The EVENT, CONFIG and TEST messages of one read.
+#[derive(Debug)]
+pub struct EventPlan {
+    /// Number of the batch.
+    pub seq: u64,
+    /// The messages.
+    pub messages: Vec<Message>,
+}
+
+/// What became of a buffer.
+#[derive(Debug, Default)]
+pub struct Taken {
+    /// Bytes at its start that are done with.
+    pub used: usize,
+    /// Bytes that the operation after them needs in all, as far as known.
+    pub needed: usize,
+    /// The next operation is whole, but the way that it takes has no room: come back later.
+    pub held: bool,
+    /// For the data path.
+    pub log: Option<LogPlan>,
+    /// For the data path.
+    pub events: Option<EventPlan>,
+    /// The client waits for an answer: do not let it wait for more input.
+    pub interactive: bool,
+}
+
+/// A PING that waits.
+#[derive(Debug)]
+struct WaitingPong {
+    behind: Stored,
+    count: u32,
+}
+
+/// What is remembered of one connection.
+#[derive(Debug, Default)]
+pub struct Publisher {
+    /// Numbers of the last batches with messages of this connection.
+    last: Stored,
+    pongs: VecDeque<WaitingPong>,
+    /// It has published to LOG: while LOG has no room there is no sense in reading from it.
+    pub publishes_log: bool,
+    /// PINGs of the server without an answer.
+    pub pings_outstanding: u32,
+}
+
+impl Publisher {
+    /// A PING waits for what was published before it.
+    pub fn is_waiting(&self) -> bool {
+        !self.pongs.is_empty()
+    }
+
+    /// The PINGs that may be answered now.
+    pub fn settle(&mut self, stored: Stored) -> u32 {
+        let mut count = 0;
+        while let Some(pong) = self.pongs.front()
+            && pong.behind.log <= stored.log
+            && pong.behind.event <= stored.event
+        {
+            count += pong.count;
+            self.pongs.pop_front();
+        }
+        count
+    }
+}
+
+#[derive(Debug)]
+struct WaitingAck {
+    seq: u64,
+    stream_seq: u64,
+    batch: Outcome,
+    message: Outcome,
+    reply: Box<[u8]>,
+}
+
+/// One of the two streams into the data path.
+#[derive(Debug, Default)]
+struct Stream {
+    /// Number of the last batch.
+    seq: u64,
+    /// Number of the last message.
+    messages: u64,
+    acks: VecDeque<WaitingAck>,
+}
+
+impl Stream {
+    fn has_ack_place(&self) -> bool {
+        self.acks.len() < ACKS_WAITING
+    }
+
+    fn settle(&mut self, name: &str, stored: u64, broker: &mut Broker) {
+        while let Some(ack) = self.acks.front()
+            && ack.seq <= stored
+        {
+            let text = match ack.message.failure().or(ack.batch.failure()) {
+                None => format!(r#"{{"stream":"{name}","seq":{}}}"#, ack.stream_seq),
+                Some(failure) => {
+                    let (code, description) = match failure {
+                        Failure::Malformed => {
+                            (400, "message is not a valid FlatBuffer of this subject")
+                        }
+                        Failure::NotWritten => (503, "message could not be stored"),
+                    };
+                    format!(
+                        r#"{{"error":{{"code":{code},"description":"{description}"}},"stream":"{name}","seq":0}}"#
+                    )
+                }
+            };
+            broker.publish_own(&ack.reply, text.as_bytes());
+            self.acks.pop_front();
+        }
+    }
+}
+
+/// Numbers the batches and keeps the acknowledgements that wait.
+#[derive(Debug)]
+pub struct Intake {
+    limits: ParseLimits,
+    log: Stream,
+    events: Stream,
+    spans_hint: usize,
+}
+
+impl Intake {
+    /// Nothing taken yet.
+    pub fn new(limits: ParseLimits) -> Self {
+        Self {
+            limits,
+            log: Stream::default(),
+            events: Stream::default(),
+            spans_hint: 0,
+        }
+    }
+
+    /// Numbers of the last batches.
+    pub fn last(&self) -> Stored {
+        Stored {
+            log: self.log.seq,
+            event: self.events.seq,
+        }
+    }
+
+    /// Acknowledgements wait.
+    pub fn is_waiting(&self) -> bool {
+        !self.log.acks.is_empty() || !self.events.acks.is_empty()
+    }
+
+    /// Publishes the acknowledgements of what is stored.
+    pub fn settle(&mut self, stored: Stored, broker: &mut Broker) {
+        self.log.settle("LOG", stored.log, broker);
+        self.events.settle("EVENT", stored.event, broker);
+    }
+
+    /// Applies the operations in `buf`. `stored` is how far the data path was at the start of the turn; `flush` is called
+    /// when clients have so much waiting that they should be sent to before more is routed.
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "one call site; a struct would only name them twice"
+    )]
+    pub fn take(
+        &mut self,
+        broker: &mut Broker,
+        id: ClientId,
+        publisher: &mut Publisher,
+        buf: &[u8],
+        room: Room,
+        stored: Stored,
+        flush: &mut dyn FnMut(&mut Broker),
+    ) -> Taken {
+        let mut turn = Turn {
+            intake: self,
+            broker,
+            id,
+            publisher,
+            room,
+            stored,
+            flush,
+            log: None,
+            events: None,
+            interactive: false,
+        };
+        let mut used = 0;
+        let mut needed = 0;
+        let mut held = false;
+        loop {
+            match next_op(buf.get(used..).unwrap_or_default(), &turn.intake.limits) {
+                Ok(Step::More(more)) => {
+                    needed = more;
+                    break;
+                }
+                Ok(Step::Op(op, len)) => match turn.apply(&op, used) {
+                    Next::Go => used += len,
+                    Next::Hold => {
+                        held = true;
+                        break;
+                    }
+                    Next::Close => {
+                        used = buf.len();
+                        break;
+                    }
+                },
+                Err(error) => {
+                    log::warn!("NATS client {id} sent {error}");
+                    turn.broker
+                        .close_with(id, error.reason(), error.error_text());
+                    used = buf.len();
+                    break;
+                }
+            }
+        }
+        let Turn {
+            log,
+            events,
+            interactive,
+            ..
+        } = turn;
+        if let Some(plan) = &log {
+            self.spans_hint = plan.spans.len();
+        }
+        Taken {
+            used,
+            needed,
+            held,
+            log,
+            events,
+            interactive,
+        }
+    }
+}
+
+enum Next {
+    /// Done; the next one.
+    Go,
+    /// Not done: no room.
+    Hold,
+    /// The connection ends.
+    Close,
+}
+
+/// The work on one buffer.
+struct Turn<'a> {
+    intake: &'a mut Intake,
+    broker: &'a mut Broker,
+    id: ClientId,
+    publisher: &'a mut Publisher,
+    room: Room,
+    stored: Stored,
+    flush: &'a mut dyn FnMut(&mut Broker),
+    log: Option<LogPlan>,
+    events: Option<EventPlan>,
+    interactive: bool,
+}
+
+impl Turn<'_> {
+    #[inline]
+    fn apply(&mut self, op: &Op<'_>, at: usize) -> Next {
+        if let Op::Publish(message) = op
+            && let Some(tap) = Tap::of(message.subject)
+        {
+            return self.tap(tap, message, at);
+        }
+        if !matches!(op, Op::Connect(_))
+            && !self
+                .broker
+                .client(self.id)
+                .is_some_and(|client| client.authorised)
+        {
+            self.broker
+                .close(self.id, CloseReason::AuthenticationFailure);
+            return Next::Close;
+        }
+        match op {
+            Op::Publish(message) => {
+                self.interactive = true;
+                self.broker.publish(self.id, message, false);
+            }
+            Op::Ping => self.ping(),
+            Op::Pong => self.publisher.pings_outstanding = 0,
+            op => {
+                self.interactive = true;
+                self.broker.apply(self.id, op);
+            }
+        }
+        self.flush_full();
+        if self.broker.is_closing(self.id) {
+            Next::Close
+        } else {
+            Next::Go
+        }
+    }
+
+    fn flush_full(&mut self) {
+        if self.broker.wants_flush() {
+            (self.flush)(self.broker);
+        }
+    }
+
+    #[inline]
+    fn tap(&mut self, tap: Tap, message: &Publish<'_>, at: usize) -> Next {
+        let wants_ack = !message.reply.is_empty();
+        let (room, stream) = match tap {
+            Tap::Log => (self.room.log, &self.intake.log),
+            Tap::Other(_) => (self.room.event, &self.intake.events),
+        };
+        if !room || (wants_ack && !stream.has_ack_place()) {
+            return Next::Hold;
+        }
+        if !self
+            .broker
+            .client(self.id)
+            .is_some_and(|client| client.authorised)
+        {
+            self.broker
+                .close(self.id, CloseReason::AuthenticationFailure);
+            return Next::Close;
+        }
+        if !self.broker.publish(self.id, message, true) {
+            return Next::Close;
+        }
+        let headers = message.header_len.unwrap_or(0);
+        let span = Span {
+            start: (at + message.body_start + headers) as u32,
+            len: (message.body.len() - headers) as u32,
+        };
+        match tap {
+            Tap::Log => self.tap_log(span, message.reply),
+            Tap::Other(subject) => self.tap_other(subject, span, message.reply),
+        }
+        self.flush_full();
+        Next::Go
+    }
+
+    #[inline]
+    fn tap_log(&mut self, span: Span, reply: &[u8]) {
+        let hint = self.intake.spans_hint;
+        let stream = &mut self.intake.log;
+        let publisher = &mut *self.publisher;
+        stream.messages += 1;
+        let plan = self.log.get_or_insert_with(|| {
+            stream.seq += 1;
+            publisher.last.log = stream.seq;
+            publisher.publishes_log = true;
+            LogPlan {
+                seq: stream.seq,
+                spans: Vec::with_capacity(hint),
+                flush: false,
+                ack: None,
+                acks: Vec::new(),
+            }
+        });
+        if !reply.is_empty() {
+            let message = Outcome::default();
+            let batch = plan.ack.get_or_insert_default().clone();
+            plan.acks.push((plan.spans.len() as u32, message.clone()));
+            plan.flush = true;
+            self.interactive = true;
+            stream.acks.push_back(WaitingAck {
+                seq: stream.seq,
+                stream_seq: stream.messages,
+                batch,
+                message,
+                reply: reply.into(),
+            });
+        }
+        plan.spans.push(span);
+    }
+
+    fn tap_other(&mut self, subject: Subject, span: Span, reply: &[u8]) {
+        let stream = &mut self.intake.events;
+        let publisher = &mut *self.publisher;
+        let plan = self.events.get_or_insert_with(|| {
+            stream.seq += 1;
+            publisher.last.event = stream.seq;
+            EventPlan {
+                seq: stream.seq,
+                messages: Vec::new(),
+            }
+        });
+        let mut ack = None;
+        if subject == Subject::Event {
+            stream.messages += 1;
+            if !reply.is_empty() {
+                let message = Outcome::default();
+                ack = Some(message.clone());
+                self.interactive = true;
+                let batch = Outcome::default();
+                stream.acks.push_back(WaitingAck {
+                    seq: stream.seq,
+                    stream_seq: stream.messages,
+                    batch,
+                    message,
+                    reply: reply.into(),
+                });
+            }
+        }
+        plan.messages.push(Message { subject, span, ack });
+    }
+
+    fn ping(&mut self) {
+        self.interactive = true;
+        let behind = self.publisher.last;
+        let is_stored = behind.log <= self.stored.log && behind.event <= self.stored.event;
+        if is_stored && !self.publisher.is_waiting() {
+            return self.broker.pong(self.id);
+        }
+        if behind.log > self.stored.log {
+            match &mut self.log {
+                Some(plan) => plan.flush = true,
+                // Asks the writers behind to hurry; without room they are busy writing anyway.
+                None if self.room.log => {
+                    self.intake.log.seq += 1;
+                    let seq = self.intake.log.seq;
+                    self.log = Some(LogPlan {
+                        seq,
+                        spans: Vec::new(),
+                        flush: true,
+                        ack: None,
+                        acks: Vec::new(),
+                    });
+                }
+                None => {}
+            }
+        }
+        match self.publisher.pongs.back_mut() {
+            Some(last) if last.behind.log == behind.log && last.behind.event == behind.event => {
+                last.count = last.count.saturating_add(1)
+            }
+            _ => self
+                .publisher
+                .pongs
+                .push_back(WaitingPong { behind, count: 1 }),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
