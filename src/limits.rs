@@ -78,6 +78,10 @@ const _: () = assert!(
     "one message of the largest size must fit"
 );
 
+/// Bytes that the lists of one Event may add up to. Entries may share bytes of the buffer, so a buffer of 1 MiB could
+/// stand for gigabytes of JSON; a true event has a few hundred bytes.
+pub const EVENT_CONTENT_BYTES: usize = 4 * PAYLOAD_BYTES;
+
 /// HTTP connections at one time; when a new one comes, the one that has waited longest in the middle of a request goes.
 pub const HTTP_CONNECTIONS: usize = 64;
 /// Bytes of an HTTP request line and header together.
