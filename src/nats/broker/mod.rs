@@ -211,6 +211,10 @@ impl Broker {
         {
             client.closing = true;
             self.closing.push((id, reason));
+            if reason.is_slow_consumer() {
+                // Its memory is what others need now.
+                self.pending -= std::mem::take(&mut client.out).len();
+            }
         }
     }
 

@@ -1,1 +1,279 @@
+use super::*;
+use crate::nats::Limits;
+use crate::nats::auth::Auth;
+use crate::nats::info::{Info, VERSION};
 
+const LIMITS: ParseLimits = ParseLimits {
+    control_line_bytes: 4096,
+    payload_bytes: 1 << 20,
+};
+const ROOM: Room = Room {
+    log: true,
+    event: true,
+};
+const NONE: Stored = Stored { log: 0, event: 0 };
+
+struct Bench {
+    intake: Intake,
+    broker: Broker,
+    publisher: Publisher,
+    id: ClientId,
+}
+
+impl Bench {
+    fn new() -> Self {
+        Self::with(Auth::Open)
+    }
+
+    fn with(auth: Auth) -> Self {
+        let info = Info {
+            server_id: String::new(),
+            server_name: String::new(),
+            version: VERSION,
+            proto: 1,
+            host: String::new(),
+            port: 0,
+            headers: true,
+            auth_required: false,
+            max_payload: 1 << 20,
+            client_id: 0,
+            client_ip: String::new(),
+        };
+        let mut broker = Broker::new(Limits::default(), info, auth, 1);
+        let id = broker.add("");
+        let mut bench = Self {
+            intake: Intake::new(LIMITS),
+            broker,
+            publisher: Publisher::default(),
+            id,
+        };
+        bench.out();
+        bench
+    }
+
+    fn quiet() -> Self {
+        let mut bench = Self::new();
+        bench.take(
+            b"CONNECT {\"verbose\":false,\"pedantic\":false}\r\n",
+            ROOM,
+            NONE,
+        );
+        bench
+    }
+
+    fn take(&mut self, input: &[u8], room: Room, stored: Stored) -> Taken {
+        self.intake.take(
+            &mut self.broker,
+            self.id,
+            &mut self.publisher,
+            input,
+            room,
+            stored,
+            &mut |_| {},
+        )
+    }
+
+    fn out(&mut self) -> String {
+        let mut text = Vec::new();
+        while let Some(out) = self.broker.outbound(self.id).filter(|out| !out.is_empty()) {
+            let front = out.front().to_vec();
+            text.extend_from_slice(&front);
+            self.broker.sent(self.id, front.len());
+        }
+        String::from_utf8(text).unwrap()
+    }
+}
+
+#[test]
+fn one_read_makes_one_batch_with_the_ranges_of_its_messages() {
+    let mut bench = Bench::quiet();
+    let input = b"PUB LOG 2\r\nab\r\nPUB x 1\r\nz\r\nPUB LOG 3\r\ncde\r\nPUB EVENT 1\r\nE\r\nPUB CONFIG 1\r\nC\r\nPUB TEST 0\r\n\r\nPUB LOG 9\r\nhalf";
+    let taken = bench.take(input, ROOM, NONE);
+    let log = taken.log.unwrap();
+    assert_eq!(
+        log.spans
+            .iter()
+            .map(|span| span.of(input))
+            .collect::<Vec<_>>(),
+        [&b"ab"[..], b"cde"]
+    );
+    assert!((log.seq, log.flush) == (1, false));
+    let events: Vec<_> = taken
+        .events
+        .unwrap()
+        .messages
+        .iter()
+        .map(|m| (m.subject, m.span.of(input).to_vec()))
+        .collect();
+    assert_eq!(
+        events,
+        [
+            (Subject::Event, b"E".to_vec()),
+            (Subject::Config, b"C".to_vec()),
+            (Subject::Test, b"".to_vec())
+        ]
+    );
+    assert_eq!((taken.used, taken.needed), (input.len() - 15, 22));
+}
+
+#[test]
+fn headers_are_not_part_of_a_tapped_message() {
+    let mut bench = Bench::new();
+    let input =
+        b"CONNECT {\"verbose\":false,\"headers\":true}\r\nHPUB LOG 12 14\r\nNATS/1.0\r\n\r\nab\r\n";
+    let taken = bench.take(input, ROOM, NONE);
+    assert_eq!(taken.log.unwrap().spans[0].of(input), b"ab");
+}
+
+#[test]
+fn pong_means_stored() {
+    let mut bench = Bench::quiet();
+    assert!(bench.take(b"PING\r\n", ROOM, NONE).log.is_none());
+    assert_eq!(bench.out(), "PONG\r\n", "nothing published: at once");
+    let taken = bench.take(
+        b"PUB LOG 0\r\n\r\nPING\r\nPING\r\nPUB EVENT 0\r\n\r\nPING\r\n",
+        ROOM,
+        NONE,
+    );
+    assert!(taken.log.unwrap().flush);
+    assert_eq!(bench.out(), "");
+    assert_eq!(bench.publisher.settle(Stored { log: 0, event: 1 }), 0);
+    assert_eq!(bench.publisher.settle(Stored { log: 1, event: 0 }), 2);
+    assert_eq!(bench.publisher.settle(Stored { log: 1, event: 1 }), 1);
+    bench.take(b"PING\r\n", ROOM, Stored { log: 1, event: 1 });
+    assert_eq!(bench.out(), "PONG\r\n");
+}
+
+#[test]
+fn a_ping_behind_an_earlier_read_asks_the_writers_to_hurry() {
+    let mut bench = Bench::quiet();
+    assert!(
+        !bench
+            .take(b"PUB LOG 0\r\n\r\n", ROOM, NONE)
+            .log
+            .unwrap()
+            .flush
+    );
+    let marker = bench.take(b"PING\r\n", ROOM, NONE).log.unwrap();
+    assert!(marker.flush && marker.spans.is_empty() && marker.seq == 2);
+    assert_eq!(
+        bench.publisher.settle(Stored { log: 1, event: 0 }),
+        1,
+        "the marker itself is nothing to wait for"
+    );
+    let full = Room {
+        log: false,
+        event: true,
+    };
+    bench.take(b"PUB LOG 0\r\n\r\n", ROOM, NONE);
+    assert!(
+        bench
+            .take(b"PING\r\n", full, Stored { log: 2, event: 0 })
+            .log
+            .is_none()
+    );
+    assert!(bench.publisher.is_waiting());
+}
+
+#[test]
+fn without_room_a_log_message_and_what_is_behind_it_wait() {
+    let mut bench = Bench::quiet();
+    let full = Room {
+        log: false,
+        event: true,
+    };
+    let input = b"PUB EVENT 0\r\n\r\nPUB LOG 0\r\n\r\nPUB EVENT 0\r\n\r\n";
+    let taken = bench.take(input, full, NONE);
+    assert!(taken.held && taken.log.is_none());
+    assert_eq!(taken.events.unwrap().messages.len(), 1);
+    assert_eq!(taken.used, 15);
+    let taken = bench.take(&input[15..], ROOM, NONE);
+    assert!(!taken.held && taken.log.is_some() && taken.events.is_some());
+}
+
+#[test]
+fn an_acknowledgement_says_what_became_of_the_message() {
+    let mut bench = Bench::quiet();
+    bench.take(b"SUB back 1\r\n", ROOM, NONE);
+    let taken = bench.take(
+        b"PUB LOG 0\r\n\r\nPUB LOG back 0\r\n\r\nPUB LOG back 0\r\n\r\nPUB EVENT back 0\r\n\r\nPUB EVENT back 0\r\n\r\n",
+        ROOM,
+        NONE,
+    );
+    let log = taken.log.unwrap();
+    let events = taken.events.unwrap();
+    assert!(log.flush);
+    assert_eq!(
+        log.acks.iter().map(|(index, _)| *index).collect::<Vec<_>>(),
+        [1, 2]
+    );
+    log.acks[1].1.fail(Failure::Malformed);
+    let expect = |bench: &mut Bench, texts: &[&str]| {
+        let stored: String = texts
+            .iter()
+            .map(|text| format!("MSG back 1 {}\r\n{text}\r\n", text.len()))
+            .collect();
+        assert_eq!(bench.out(), stored);
+    };
+    bench.intake.settle(NONE, &mut bench.broker);
+    expect(&mut bench, &[]);
+    bench
+        .intake
+        .settle(Stored { log: 1, event: 0 }, &mut bench.broker);
+    let malformed = r#"{"error":{"code":400,"description":"message is not a valid FlatBuffer of this subject"},"stream":"LOG","seq":0}"#;
+    expect(&mut bench, &[r#"{"stream":"LOG","seq":2}"#, malformed]);
+    events.messages[1]
+        .ack
+        .as_ref()
+        .unwrap()
+        .fail(Failure::NotWritten);
+    bench
+        .intake
+        .settle(Stored { log: 1, event: 1 }, &mut bench.broker);
+    let lost = r#"{"error":{"code":503,"description":"message could not be stored"},"stream":"EVENT","seq":0}"#;
+    expect(&mut bench, &[r#"{"stream":"EVENT","seq":1}"#, lost]);
+    assert!(!bench.intake.is_waiting());
+}
+
+#[test]
+fn acknowledgements_that_wait_are_bounded() {
+    let mut bench = Bench::quiet();
+    let input = b"PUB LOG back 0\r\n\r\n".repeat(ACKS_WAITING + 1);
+    let taken = bench.take(&input, ROOM, NONE);
+    assert!(taken.held);
+    assert_eq!(taken.log.unwrap().spans.len(), ACKS_WAITING);
+}
+
+#[test]
+fn before_authentication_nothing_but_connect_is_heard() {
+    for input in [
+        &b"PUB LOG 0\r\n\r\n"[..],
+        b"PUB x 0\r\n\r\n",
+        b"PING\r\n",
+        b"SUB x 1\r\n",
+    ] {
+        let mut bench = Bench::with(Auth::Token("t".into()));
+        let taken = bench.take(input, ROOM, NONE);
+        assert!(taken.log.is_none());
+        assert_eq!(bench.out(), "-ERR 'Authorization Violation'\r\n");
+    }
+    let mut bench = Bench::with(Auth::Token("t".into()));
+    bench.take(
+        b"CONNECT {\"auth_token\":\"t\",\"verbose\":false}\r\nPING\r\n",
+        ROOM,
+        NONE,
+    );
+    assert_eq!(bench.out(), "PONG\r\n");
+}
+
+#[test]
+fn bytes_that_are_not_nats_end_the_connection_with_the_servers_text() {
+    let mut bench = Bench::quiet();
+    let taken = bench.take(b"PUB LOG 0\r\n\r\nGET / HTTP/1.1\r\n\r\n", ROOM, NONE);
+    assert_eq!(taken.log.unwrap().spans.len(), 1, "what came before counts");
+    assert_eq!(bench.out(), "-ERR 'Unknown Protocol Operation'\r\n");
+    assert_eq!(
+        bench.broker.take_closing(),
+        [(bench.id, CloseReason::ProtocolViolation)]
+    );
+}
