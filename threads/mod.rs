@@ -1,3 +1,5 @@
 //! What CIM does all day: one file for each thread.
 
 pub mod nats_server;
+pub mod signals;
+pub mod spawn;

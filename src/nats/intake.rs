@@ -202,6 +202,20 @@ impl Intake {
         }
     }
 
+    /// A message of `len` bytes on TEST, from CIM to itself.
+    pub fn test(&mut self, len: u32) -> EventPlan {
+        self.events.seq += 1;
+        let message = Message {
+            subject: Subject::Test,
+            span: Span { start: 0, len },
+            ack: None,
+        };
+        EventPlan {
+            seq: self.events.seq,
+            messages: vec![message],
+        }
+    }
+
     /// Acknowledgements wait.
     pub fn is_waiting(&self) -> bool {
         !self.log.acks.is_empty() || !self.events.acks.is_empty()

@@ -13,10 +13,11 @@ mod connection;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::{Builder, JoinHandle};
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use crossbeam_channel::Sender;
 use mio::event::Event;
 use mio::net::TcpListener;
@@ -33,6 +34,7 @@ use crate::nats::intake::{Intake, Room, Stored, Taken};
 use crate::nats::{Broker, ClientId, CloseReason, Limits};
 use crate::progress::Progress;
 use crate::tap::{EventBatch, LogBatch};
+use crate::threads::spawn::{Notice, spawn};
 
 use connection::{Connection, FIRST_CLIENT_TOKEN, Read, Turn};
 
@@ -73,7 +75,7 @@ pub struct NatsServer {
     /// Counters.
     pub metrics: Arc<Metrics>,
     /// Set before the waker is called to end the thread.
-    pub stop: Arc<AtomicBool>,
+    pub stop: Arc<Stop>,
 }
 
 impl NatsServer {
@@ -81,13 +83,35 @@ impl NatsServer {
     ///
     /// # Errors
     /// The listener cannot be polled, or the thread cannot be made.
-    pub fn spawn(mut self) -> io::Result<JoinHandle<()>> {
+    pub fn spawn(mut self, notices: &Sender<Notice>) -> io::Result<JoinHandle<()>> {
         self.poll
             .registry()
             .register(&mut self.listener, LISTENER, Interest::READABLE)?;
-        Builder::new()
-            .name("nats-server".into())
-            .spawn(move || Loop::new(self).run())
+        spawn("nats-server", notices, move || Loop::new(self).run())
+    }
+}
+
+/// Asks the thread to end. The waker must be called after it.
+#[derive(Debug, Default)]
+pub struct Stop(AtomicU8);
+
+impl Stop {
+    /// In order: what clients have sent is read, and stored before they are told goodbye.
+    pub fn in_order(&self) {
+        self.0.fetch_max(1, Ordering::SeqCst);
+    }
+
+    /// Now: the data path behind has died, and nothing more will be stored.
+    pub fn at_once(&self) {
+        self.0.store(2, Ordering::SeqCst);
+    }
+
+    fn is_asked(&self) -> bool {
+        self.0.load(Ordering::SeqCst) > 0
+    }
+
+    fn is_at_once(&self) -> bool {
+        self.0.load(Ordering::SeqCst) > 1
     }
 }
 
@@ -112,7 +136,7 @@ struct Loop {
     log_progress: Arc<Progress>,
     event_progress: Arc<Progress>,
     metrics: Arc<Metrics>,
-    stop: Arc<AtomicBool>,
+    stop: Arc<Stop>,
     phase: Phase,
     intake: Intake,
     blocks: Blocks,
@@ -181,6 +205,16 @@ impl Loop {
 
     fn run(mut self) {
         let mut events = Events::with_capacity(256);
+        // CIM's message to itself (CONTRACT section 2): it shows in the metrics that the way to the subscriptions is open.
+        if let Some((_, sender)) = &self.senders {
+            let text = Bytes::from_static(b"CIM is listening");
+            let plan = self.intake.test(text.len() as u32);
+            let _ = sender.try_send(EventBatch {
+                seq: plan.seq,
+                buffer: text,
+                messages: plan.messages,
+            });
+        }
         while self.phase != Phase::Ended {
             let timeout = self.timeout();
             if let Err(error) = self.poll.poll(&mut events, timeout)
@@ -754,7 +788,7 @@ impl Loop {
     /// Moves on through the end of the thread's life.
     fn advance(&mut self) {
         match self.phase {
-            Phase::Serving if self.stop.load(Ordering::SeqCst) => {
+            Phase::Serving if self.stop.is_asked() => {
                 let _ = self.poll.registry().deregister(&mut self.listener);
                 self.phase = Phase::Draining(self.now + STOP_READ_TIME);
                 let ids: Vec<ClientId> = (0..self.connections.len()).collect();
@@ -779,7 +813,8 @@ impl Loop {
             }
             Phase::Storing(until) => {
                 let (last, stored) = (self.intake.last(), self.stored());
-                if (stored.log >= last.log && stored.event >= last.event) || self.now >= until {
+                let all_stored = stored.log >= last.log && stored.event >= last.event;
+                if all_stored || self.stop.is_at_once() || self.now >= until {
                     self.settle();
                     for id in 0..self.connections.len() {
                         self.broker.close(id, CloseReason::ServerShutdown);
