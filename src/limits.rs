@@ -50,6 +50,15 @@ pub const EVENT_BATCHES: usize = 16;
 pub const LINE_BATCHES: usize = 16;
 /// Lines of CIM's own log that wait for the pipeline; the next one is dropped and counted.
 pub const OWN_LOG_LINES: usize = 1024;
+/// Bytes of one line of CIM's own log, line end included; a longer text is cut.
+/// Linux writes up to 4096 bytes to a pipe whole or not at all, so such a line is never torn and never blocks half-way.
+pub const OWN_LOG_LINE_BYTES: usize = 4096;
+/// Lines that one call site of CIM's own log may write at once.
+pub const OWN_LOG_BURST: u32 = 20;
+/// Time after which a call site that has used up its burst may write one more line.
+pub const OWN_LOG_INTERVAL: Duration = Duration::from_secs(1);
+/// Call sites whose rate is watched one by one; the program has fewer, and the rest would share one.
+pub const OWN_LOG_SITES: usize = 1024;
 /// Replies (`{"stream":…}`) that may wait for their message to be stored; beyond it their publisher is held back.
 pub const ACKS_WAITING: usize = 4096;
 
@@ -95,6 +104,25 @@ pub const HTTP_IDLE_TIME: Duration = Duration::from_secs(60);
 
 /// Bytes of cim.json or common-infra.json.
 pub const CONFIG_FILE_BYTES: u64 = 1 << 20;
+/// JSON values in cim.json or common-infra.json. Each takes some 72 bytes once read: without this bound one file of
+/// [`CONFIG_FILE_BYTES`] full of `0,` would take 37 MB.
+pub const CONFIG_VALUES: usize = 16_384;
+/// Errors, and warnings, that are kept for one document; the others are only counted.
+pub const CONFIG_PROBLEMS: usize = 32;
+/// Bytes of a bad value that an error shows.
+pub const SHOWN_VALUE_BYTES: usize = 64;
+/// Bytes of a text in cim.json and common-infra.json, and of each address in a list. A DNS name has 253.
+pub const CONFIG_TEXT_BYTES: usize = 512;
+/// Addresses in one list (etcd endpoints, Kafka brokers).
+pub const CONFIG_ADDRESSES: usize = 64;
+/// Bytes of a `CIM_*` setting: a path has at most 4096.
+pub const OPTION_BYTES: usize = 4096;
+/// Bytes of a file with a password or token.
+pub const SECRET_FILE_BYTES: u64 = 4096;
+/// Bytes of a name that says who this sidecar is. Kubernetes: 253.
+pub const IDENTITY_BYTES: usize = 253;
+/// Bytes read from the files in /proc that may name the own container.
+pub const PROC_FILE_BYTES: u64 = 64 << 10;
 
 /// Time the data path has to store what was accepted once a stop was asked for. Kubernetes gives 30 s in all.
 pub const STOP_TIME: Duration = Duration::from_secs(20);

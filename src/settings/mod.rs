@@ -1,39 +1,28 @@
 //! The settings that CMaaS and the deployment own: cim.json and common-infra.json (CONTRACT section 1).
 //!
 //! A [`Settings`] value never changes. [`Store`] holds the one in force; threads load it once a batch.
+//!
+//!     file.rs      one file, bounded       table.rs     the members of cim.json: path, kind, range, default
+//!     document.rs  cim.json                infra.rs     common-infra.json        address.rs   host:port and lists of it
+//!     sources.rs   which file counts       store.rs     what is in force         change.rs    what became another value
+//!     problem.rs   what is wrong, safe to show          registration.rs          what a registration may change
 
+pub mod address;
+pub mod change;
+pub mod document;
+pub mod file;
+pub mod infra;
 pub mod model;
+pub mod problem;
+pub mod registration;
+pub mod sources;
+pub mod store;
+pub mod table;
 
+pub use document::{CimDocument, DocumentError};
 pub use model::{
     AppSettings, CimConfig, CimSettings, CommonInfra, Lmaas, LogFormat, LogLevel, LoggingMode,
     Settings,
 };
-
-use std::sync::Arc;
-
-use arc_swap::{ArcSwap, Guard};
-
-/// The settings in force, replaced whole.
-#[derive(Debug)]
-pub struct Store {
-    current: ArcSwap<Settings>,
-}
-
-impl Store {
-    /// Starts with `settings`.
-    pub fn new(settings: Settings) -> Self {
-        Self {
-            current: ArcSwap::from_pointee(settings),
-        }
-    }
-
-    /// The settings in force now. Hold it for a batch, not for longer.
-    pub fn load(&self) -> Guard<Arc<Settings>> {
-        self.current.load()
-    }
-
-    /// Puts `settings` in force at once.
-    pub fn replace(&self, settings: Settings) {
-        self.current.store(Arc::new(settings));
-    }
-}
+pub use sources::{Files, Shown, Source};
+pub use store::{InfraOverrides, Registered, ReloadError, Store};

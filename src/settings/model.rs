@@ -168,3 +168,49 @@ pub enum LogFormat {
     /// The raw line; `log_format` is `text`.
     Text,
 }
+
+impl LoggingMode {
+    /// Every mode with its name in cim.json.
+    pub const NAMES: [(&'static str, Self); 5] = [
+        ("FILE", Self::File),
+        ("TCP", Self::Tcp),
+        ("KAFKA", Self::Kafka),
+        ("STDOUT", Self::Stdout),
+        ("FILEANDSTDOUT", Self::FileAndStdout),
+    ];
+
+    /// The name in cim.json.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::File => "FILE",
+            Self::Tcp => "TCP",
+            Self::Kafka => "KAFKA",
+            Self::Stdout => "STDOUT",
+            Self::FileAndStdout => "FILEANDSTDOUT",
+        }
+    }
+}
+
+impl LogLevel {
+    /// Every level with its name in cim.json.
+    pub const NAMES: [(&'static str, Self); 6] = [
+        ("ALL", Self::All),
+        ("DEBUG", Self::Debug),
+        ("INFO", Self::Info),
+        ("WARNING", Self::Warning),
+        ("ERROR", Self::Error),
+        ("EXCEPTION", Self::Exception),
+    ];
+
+    /// The name in cim.json.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::All => "ALL",
+            Self::Debug => "DEBUG",
+            Self::Info => "INFO",
+            Self::Warning => "WARNING",
+            Self::Error => "ERROR",
+            Self::Exception => "EXCEPTION",
+        }
+    }
+}
