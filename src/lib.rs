@@ -18,6 +18,7 @@ pub mod limits;
 pub mod logs;
 pub mod metrics;
 pub mod nats;
+pub mod own_log;
 pub mod progress;
 pub mod settings;
 pub mod tap;
