@@ -14,12 +14,15 @@
 )]
 
 pub mod events;
+pub mod health;
+pub mod http;
 pub mod limits;
 pub mod logs;
 pub mod metrics;
 pub mod nats;
 pub mod own_log;
 pub mod progress;
+pub mod registration;
 pub mod settings;
 pub mod tap;
 pub mod wire;

@@ -1,5 +1,6 @@
 //! What CIM does all day: one file for each thread.
 
+pub mod http_server;
 pub mod nats_server;
 pub mod signals;
 pub mod spawn;

@@ -1,0 +1,217 @@
+//! How CIM is doing: what `/healthz` and `/readyz` tell.
+//!
+//! The set of parts is fixed by [`Part`], and each reason has a bound, so the whole has one too. Whoever owns a part says how it
+//! is; nobody asks it.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use crate::limits::HEALTH_REASON_BYTES;
+
+/// A part of CIM that can be ready or not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part {
+    /// The NATS server, or the connection to an external one.
+    Nats,
+    /// Log lines find their way to where the mode in force says.
+    Logs,
+    /// The operations API.
+    Http,
+    /// The application has registered.
+    Application,
+}
+
+impl Part {
+    /// Every part, in the order in which it is shown.
+    pub const ALL: [Self; 4] = [Self::Nats, Self::Logs, Self::Http, Self::Application];
+
+    /// Its name in `/readyz`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Nats => "nats",
+            Self::Logs => "logs",
+            Self::Http => "http",
+            Self::Application => "application",
+        }
+    }
+
+    /// CIM is not ready without it. The application is not needed: it registers when it likes, and a pod whose readiness
+    /// waited for that would hide an application that never does.
+    pub fn is_needed(self) -> bool {
+        match self {
+            Self::Nats | Self::Logs | Self::Http => true,
+            Self::Application => false,
+        }
+    }
+}
+
+/// The state of a part.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum State {
+    /// It works.
+    Ready,
+    /// It does not, or not yet.
+    NotReady,
+    /// It is switched off by the configuration; readiness does without it.
+    Disabled,
+}
+
+impl State {
+    /// Its name in `/readyz`.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Ready => "ready",
+            Self::NotReady => "not ready",
+            Self::Disabled => "disabled",
+        }
+    }
+}
+
+/// One part and how it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PartReport {
+    /// Which.
+    pub part: Part,
+    /// How.
+    pub state: State,
+    /// Why; at most [`HEALTH_REASON_BYTES`], and never a secret.
+    pub reason: String,
+}
+
+/// All parts at one moment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Report {
+    /// No part that is needed is [`State::NotReady`].
+    pub ready: bool,
+    /// In the order of [`Part::ALL`].
+    pub parts: Vec<PartReport>,
+}
+
+/// The health of CIM, shared by all threads.
+#[derive(Debug)]
+pub struct Health {
+    parts: Mutex<Vec<PartReport>>,
+    failure: Mutex<Option<String>>,
+}
+
+impl Default for Health {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Health {
+    /// Every part not ready yet.
+    pub fn new() -> Self {
+        let parts = Part::ALL.map(|part| PartReport {
+            part,
+            state: State::NotReady,
+            reason: "not started yet".into(),
+        });
+        Self {
+            parts: Mutex::new(parts.into()),
+            failure: Mutex::new(None),
+        }
+    }
+
+    /// Says how `part` is, and why. A long reason is cut.
+    pub fn set(&self, part: Part, state: State, reason: &str) {
+        let mut parts = lock(&self.parts);
+        if let Some(known) = parts.iter_mut().find(|known| known.part == part) {
+            known.state = state;
+            known.reason = cut(reason);
+        }
+    }
+
+    /// How every part is.
+    pub fn report(&self) -> Report {
+        let parts = lock(&self.parts).clone();
+        Report {
+            ready: !parts
+                .iter()
+                .any(|p| p.part.is_needed() && p.state == State::NotReady),
+            parts,
+        }
+    }
+
+    /// CIM cannot go on: a thread has ended unasked. The first reason is kept.
+    pub fn fail(&self, reason: &str) {
+        lock(&self.failure).get_or_insert_with(|| cut(reason));
+    }
+
+    /// Why CIM cannot go on; `None` while all threads live.
+    pub fn failure(&self) -> Option<String> {
+        lock(&self.failure).clone()
+    }
+}
+
+/// A thread that panicked while it held the lock has left a whole value: each is replaced, never half changed.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn cut(reason: &str) -> String {
+    let mut end = reason.len().min(HEALTH_REASON_BYTES);
+    while !reason.is_char_boundary(end) {
+        end -= 1;
+    }
+    reason.get(..end).unwrap_or_default().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ready(health: &Health) -> bool {
+        health.report().ready
+    }
+
+    #[test]
+    fn ready_once_every_needed_part_is() {
+        let health = Health::new();
+        assert!(!ready(&health));
+        health.set(Part::Nats, State::Ready, "");
+        health.set(Part::Logs, State::Ready, "");
+        assert!(!ready(&health));
+        health.set(Part::Http, State::Disabled, "no port");
+        assert!(
+            ready(&health),
+            "neither a disabled nor an unneeded part counts"
+        );
+        health.set(Part::Logs, State::NotReady, "disk full");
+        assert!(!ready(&health));
+        assert_eq!(
+            health.report().parts.get(1).unwrap(),
+            &PartReport {
+                part: Part::Logs,
+                state: State::NotReady,
+                reason: "disk full".into()
+            }
+        );
+    }
+
+    #[test]
+    fn every_part_is_reported_under_its_own_name() {
+        let report = Health::new().report();
+        let names: Vec<_> = report.parts.iter().map(|p| p.part.name()).collect();
+        assert_eq!(names, ["nats", "logs", "http", "application"]);
+    }
+
+    #[test]
+    fn the_first_failure_is_kept() {
+        let health = Health::new();
+        assert_eq!(health.failure(), None);
+        health.fail("thread file-writer panicked");
+        health.fail("thread nats-server ended");
+        assert_eq!(health.failure().unwrap(), "thread file-writer panicked");
+    }
+
+    #[test]
+    fn reasons_are_cut_between_characters() {
+        let health = Health::new();
+        health.set(Part::Nats, State::Ready, &format!("a{}", "é".repeat(200)));
+        let report = health.report();
+        let reason = &report.parts.first().unwrap().reason;
+        assert_eq!(reason.len(), HEALTH_REASON_BYTES - 1);
+        assert!(reason.ends_with('é'));
+    }
+}

@@ -1,0 +1,83 @@
+//! Between the server and the routes: who answers, when, and how a later answer gets back.
+
+use std::sync::Arc;
+
+use crossbeam_channel::{Receiver, Sender, bounded};
+
+use super::{Request, Response};
+
+/// Which listener a request came in through.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scope {
+    /// `CIM_REST_BIND`: everything.
+    All,
+    /// `CIM_METRICS_BIND`: `/metrics`, `/healthz` and `/readyz` alone.
+    MetricsOnly,
+}
+
+/// The answer to a request.
+#[derive(Debug)]
+pub enum Answer {
+    /// Here it is.
+    Now(Response),
+    /// It will come, made by [`later`]. The connection waits `Limits::request_time`, nobody else does.
+    Later(Receiver<Response>),
+}
+
+/// Answers requests. It runs on the server's thread: what takes longer than a moment is an [`Answer::Later`].
+pub trait Handler: Send {
+    /// The answer to `request`.
+    fn answer(&mut self, scope: Scope, request: &Request, wake: &Wake) -> Answer;
+}
+
+/// Wakes the server's thread.
+#[derive(Clone)]
+pub struct Wake(Arc<dyn Fn() + Send + Sync>);
+
+impl Wake {
+    /// `wake` must not block.
+    pub fn new(wake: impl Fn() + Send + Sync + 'static) -> Self {
+        Self(Arc::new(wake))
+    }
+}
+
+impl std::fmt::Debug for Wake {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Wake")
+    }
+}
+
+/// Gives the answer that was promised with [`Answer::Later`]. Dropped without one, the client gets a 500.
+#[derive(Debug)]
+pub struct Replier {
+    sender: Option<Sender<Response>>,
+    wake: Wake,
+}
+
+impl Replier {
+    /// Sends `response`. It is dropped when the client has gone.
+    pub fn send(mut self, response: Response) {
+        if let Some(sender) = self.sender.take() {
+            // Room for one, and one is sent: an error says that the connection was closed.
+            let _ = sender.try_send(response);
+        }
+    }
+}
+
+impl Drop for Replier {
+    fn drop(&mut self) {
+        // Before the wake-up, so that the server finds the answer, or the channel closed.
+        self.sender = None;
+        (self.wake.0)();
+    }
+}
+
+/// A promise of an answer, and the means to keep it from any thread.
+pub fn later(wake: &Wake) -> (Replier, Answer) {
+    let (sender, receiver) = bounded(1);
+    let replier = Replier {
+        sender: Some(sender),
+        wake: wake.clone(),
+    };
+    (replier, Answer::Later(receiver))
+}

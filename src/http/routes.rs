@@ -1,0 +1,167 @@
+//! The routes of the operations API: a request in, an answer out. No socket, no clock.
+//!
+//! | path | methods | where |
+//! |---|---|---|
+//! | `/api/v1/_operations/xgvela/register` | POST | REST port |
+//! | `/metrics` | GET, HEAD | REST port, and `CIM_METRICS_BIND` when set |
+//! | `/healthz` | GET, HEAD | as `/metrics` |
+//! | `/readyz` | GET, HEAD | as `/metrics` |
+//!
+//! `CIM_METRICS_BIND` opens the last three to the pod network, and nothing else. They stay on the REST port as well: what is on
+//! loopback already (the application, `kubectl exec`) finds them there whatever the deployment says.
+//!
+//! One slash at the end of a path makes no difference, nor does a query.
+
+use std::sync::Arc;
+
+use serde_json::json;
+
+use super::origin::is_foreign;
+use super::{Answer, Handler, Method, Request, Response, Scope, Wake};
+use crate::health::{Health, Part, State};
+use crate::metrics::Metrics;
+use crate::registration::{self, Registrar};
+
+/// Prometheus text format 0.0.4.
+const METRICS_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// The daemon's [`Handler`].
+pub struct Operations<R> {
+    /// What `/metrics` shows.
+    pub metrics: Arc<Metrics>,
+    /// `cim_settings.enable_kpi` at the start (CONTRACT section 1: it does not change at run time).
+    pub metrics_enabled: bool,
+    /// What `/healthz` and `/readyz` show.
+    pub health: Arc<Health>,
+    /// What a registration sets going.
+    pub registrar: R,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Route {
+    Register,
+    Metrics,
+    Healthz,
+    Readyz,
+}
+
+impl Route {
+    fn find(path: &str, scope: Scope) -> Option<Self> {
+        let path = path.strip_suffix('/').unwrap_or(path);
+        match path {
+            "/metrics" => Some(Self::Metrics),
+            "/healthz" => Some(Self::Healthz),
+            "/readyz" => Some(Self::Readyz),
+            registration::PATH if scope == Scope::All => Some(Self::Register),
+            _ => None,
+        }
+    }
+
+    fn allow(self) -> &'static str {
+        match self {
+            Self::Register => "POST",
+            Self::Metrics | Self::Healthz | Self::Readyz => "GET, HEAD",
+        }
+    }
+
+    fn allows(self, method: Method) -> bool {
+        match self {
+            Self::Register => method == Method::Post,
+            Self::Metrics | Self::Healthz | Self::Readyz => method.is_safe(),
+        }
+    }
+}
+
+impl<R: Registrar> Handler for Operations<R> {
+    fn answer(&mut self, scope: Scope, request: &Request, _wake: &Wake) -> Answer {
+        Answer::Now(self.respond(scope, request))
+    }
+}
+
+impl<R: Registrar> Operations<R> {
+    /// The answer to `request`, which came in through `scope`.
+    pub fn respond(&mut self, scope: Scope, request: &Request) -> Response {
+        let Some(route) = Route::find(&request.path, scope) else {
+            return Response::error(404, "there is nothing at this path");
+        };
+        if !route.allows(request.method) {
+            let allow = route.allow();
+            return Response {
+                allow: Some(allow),
+                ..Response::error(405, &format!("this path takes {allow}"))
+            };
+        }
+        if is_foreign(request) {
+            return Response::error(403, "refused: sent by a web page from elsewhere (Origin)");
+        }
+        match route {
+            Route::Register => self.register(&request.body),
+            Route::Metrics => self.metrics(),
+            Route::Healthz => self.healthz(),
+            Route::Readyz => self.readyz(),
+        }
+    }
+
+    fn register(&mut self, body: &[u8]) -> Response {
+        let (response, application) = registration::register(body, &mut self.registrar);
+        if let Some(application) = application {
+            self.metrics.registrations.inc();
+            self.health.set(
+                Part::Application,
+                State::Ready,
+                &format!("registered: {application}"),
+            );
+        }
+        response
+    }
+
+    fn metrics(&self) -> Response {
+        if !self.metrics_enabled {
+            return Response::error(
+                404,
+                "metrics are off: cimConfig.cim_settings.enable_kpi is false",
+            );
+        }
+        match self.metrics.render() {
+            Ok(body) => Response {
+                status: 200,
+                content_type: METRICS_TYPE,
+                allow: None,
+                body,
+            },
+            Err(error) => Response::error(500, &format!("the metrics cannot be written: {error}")),
+        }
+    }
+
+    fn healthz(&self) -> Response {
+        match self.health.failure() {
+            None => Response::json(200, &json!({"status": "ok"})),
+            Some(reason) => Response::json(503, &json!({"status": "failed", "reason": reason})),
+        }
+    }
+
+    fn readyz(&self) -> Response {
+        let report = self.health.report();
+        let parts: serde_json::Map<_, _> = report
+            .parts
+            .into_iter()
+            .map(|part| {
+                let value = json!({
+                    "state": part.state.label(),
+                    "needed": part.part.is_needed(),
+                    "reason": part.reason,
+                });
+                (part.part.name().to_owned(), value)
+            })
+            .collect();
+        let (status, text) = match report.ready {
+            true => (200, "ready"),
+            false => (503, "not ready"),
+        };
+        Response::json(status, &json!({"status": text, "parts": parts}))
+    }
+}
+
+#[cfg(test)]
+#[path = "routes_tests.rs"]
+mod tests;

@@ -1,0 +1,176 @@
+//! Paths, methods and states of the operations API.
+
+use serde_json::Value;
+
+use super::*;
+use crate::http::Version;
+use crate::registration::{Application, Facts, Overrides};
+
+struct Fake;
+
+impl Registrar for Fake {
+    fn facts(&self) -> Facts {
+        Facts::default()
+    }
+
+    fn accept(&mut self, _: &Application, _: Overrides) -> Result<(), String> {
+        Ok(())
+    }
+}
+
+fn operations() -> Operations<Fake> {
+    Operations {
+        metrics: Arc::new(Metrics::new("p").unwrap()),
+        metrics_enabled: true,
+        health: Arc::new(Health::new()),
+        registrar: Fake,
+    }
+}
+
+fn request(method: Method, path: &str) -> Request {
+    Request {
+        method,
+        path: path.into(),
+        query: Some("x=y".into()),
+        host: Some("localhost:6060".into()),
+        origin: None,
+        body: b"{}".to_vec(),
+        keep_alive: true,
+        version: Version::Http11,
+    }
+}
+
+fn json(response: &Response) -> Value {
+    assert_eq!(response.content_type, "application/json");
+    serde_json::from_slice(&response.body).unwrap()
+}
+
+#[test]
+fn paths_and_methods() {
+    use Method::*;
+    use Scope::*;
+    for (scope, method, path, status, allow) in [
+        (All, Get, "/metrics", 200, None),
+        (All, Head, "/metrics", 200, None),
+        (All, Get, "/metrics/", 200, None),
+        (All, Get, "/healthz", 200, None),
+        (All, Get, "/readyz", 503, None),
+        (All, Post, registration::PATH, 200, None),
+        (All, Post, "/api/v1/_operations/xgvela/register/", 200, None),
+        (MetricsOnly, Get, "/metrics", 200, None),
+        (MetricsOnly, Get, "/healthz", 200, None),
+        (MetricsOnly, Get, "/readyz", 503, None),
+        (MetricsOnly, Post, registration::PATH, 404, None),
+        (MetricsOnly, Get, registration::PATH, 404, None),
+        (All, Get, "/", 404, None),
+        (All, Get, "", 404, None),
+        (All, Get, "//metrics", 404, None),
+        (All, Get, "/metrics//", 404, None),
+        (All, Get, "/Metrics", 404, None),
+        (All, Other, "*", 404, None),
+        (All, Post, "/metrics", 405, Some("GET, HEAD")),
+        (All, Other, "/healthz", 405, Some("GET, HEAD")),
+        (All, Get, registration::PATH, 405, Some("POST")),
+        (All, Head, registration::PATH, 405, Some("POST")),
+    ] {
+        let response = operations().respond(scope, &request(method, path));
+        assert_eq!(
+            (response.status, response.allow),
+            (status, allow),
+            "{method:?} {path} {scope:?}"
+        );
+        if status >= 400 && status != 503 {
+            assert!(json(&response)["error"].is_string(), "{path}");
+        }
+    }
+}
+
+#[test]
+fn metrics_text() {
+    let response = operations().respond(Scope::All, &request(Method::Get, "/metrics"));
+    assert_eq!(response.content_type, METRICS_TYPE);
+    let text = String::from_utf8(response.body).unwrap();
+    assert!(text.contains("cim_registrations_total{pod=\"p\"} 0\n"));
+}
+
+#[test]
+fn metrics_that_are_off_say_so() {
+    let mut operations = operations();
+    operations.metrics_enabled = false;
+    let response = operations.respond(Scope::All, &request(Method::Get, "/metrics"));
+    assert_eq!(response.status, 404);
+    assert!(
+        json(&response)["error"]
+            .as_str()
+            .unwrap()
+            .contains("enable_kpi")
+    );
+}
+
+#[test]
+fn a_web_page_from_elsewhere_cannot_register() {
+    let mut operations = operations();
+    let mut request = request(Method::Post, registration::PATH);
+    request.origin = Some("https://evil.example".into());
+    assert_eq!(operations.respond(Scope::All, &request).status, 403);
+    assert_eq!(operations.metrics.registrations.get(), 0);
+}
+
+#[test]
+fn a_registration_is_counted_and_shown() {
+    let mut operations = operations();
+    let mut request = request(Method::Post, registration::PATH);
+    request.body = br#"{"container_name":"a\u0007b","container_id":"1"}"#.to_vec();
+    assert_eq!(operations.respond(Scope::All, &request).status, 200);
+    request.body = b"{".to_vec();
+    assert_eq!(operations.respond(Scope::All, &request).status, 400);
+    assert_eq!(operations.metrics.registrations.get(), 1);
+    let report = operations.health.report();
+    let part = report
+        .parts
+        .iter()
+        .find(|p| p.part == Part::Application)
+        .unwrap();
+    assert_eq!(part.state, State::Ready);
+    assert_eq!(part.reason, r#"registered: container "a\u{7}b", id "1""#);
+}
+
+#[test]
+fn health_and_readiness() {
+    let mut operations = operations();
+    let mut get = |path: &str, health: &dyn Fn(&Health)| {
+        health(&operations.health);
+        let response = operations.respond(Scope::All, &request(Method::Get, path));
+        (response.status, json(&response).to_string())
+    };
+    assert_eq!(get("/healthz", &|_| {}), (200, r#"{"status":"ok"}"#.into()));
+    let (status, text) = get("/readyz", &|h| {
+        h.set(Part::Nats, State::Ready, "127.0.0.1:4222");
+        h.set(Part::Logs, State::NotReady, "no space");
+        h.set(Part::Http, State::Ready, "");
+    });
+    let parts = |logs: &str| {
+        format!(
+            r#""parts":{{"nats":{{"state":"ready","needed":true,"reason":"127.0.0.1:4222"}},"logs":{{{logs}}},"http":{{"state":"ready","needed":true,"reason":""}},"application":{{"state":"not ready","needed":false,"reason":"not started yet"}}}}}}"#
+        )
+    };
+    let logs = parts(r#""state":"not ready","needed":true,"reason":"no space""#);
+    assert_eq!(
+        (status, text),
+        (503, format!(r#"{{"status":"not ready",{logs}"#))
+    );
+    let (status, text) = get("/readyz", &|h| h.set(Part::Logs, State::Ready, ""));
+    let logs = parts(r#""state":"ready","needed":true,"reason":"""#);
+    assert_eq!(
+        (status, text),
+        (200, format!(r#"{{"status":"ready",{logs}"#))
+    );
+    let (status, text) = get("/healthz", &|h| h.fail("thread file-writer panicked"));
+    assert_eq!(
+        (status, text),
+        (
+            503,
+            r#"{"status":"failed","reason":"thread file-writer panicked"}"#.into()
+        )
+    );
+}
