@@ -13,6 +13,7 @@
     )
 )]
 
+pub mod cli;
 pub mod events;
 pub mod health;
 pub mod http;

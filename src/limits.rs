@@ -91,6 +91,17 @@ const _: () = assert!(
 /// stand for gigabytes of JSON; a true event has a few hundred bytes.
 pub const EVENT_CONTENT_BYTES: usize = 4 * PAYLOAD_BYTES;
 
+/// Bytes of a container's name and id together that `cim emit` takes: beside them a line must fit one payload.
+pub const EMIT_NAME_BYTES: usize = 4096;
+/// Lines after which `cim emit` waits until they are stored: what it cannot vouch for when the connection is lost.
+pub const EMIT_FLUSH_LINES: u64 = 8192;
+/// Messages that may wait for the terminal of `cim tail`; what comes while they do is dropped and counted.
+pub const TAIL_PENDING_MESSAGES: usize = 4096;
+/// Bytes of a message that `cim tail` cannot decode, of which it prints an excerpt.
+pub const TAIL_EXCERPT_BYTES: usize = 256;
+/// Time between two looks of `cim tail` at whether it is to end.
+pub const TAIL_POLL: Duration = Duration::from_millis(200);
+
 /// HTTP connections at one time; when a new one comes, the one that has waited longest in the middle of a request goes.
 pub const HTTP_CONNECTIONS: usize = 64;
 /// Bytes of an HTTP request line and header together.

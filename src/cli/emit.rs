@@ -1,0 +1,356 @@
+//! `cim emit log`: publishes its arguments as one line, or standard input line by line, as a stock client does.
+//!
+//! It ends with a `flush()`: CIM answers that only when all lines are stored, so exit code 0 means stored.
+
+use std::io::{self, BufRead, Read};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+
+use clap::{Args, Subcommand};
+use flatbuffers::FlatBufferBuilder;
+
+use super::{Connection, EXIT_FAILURE, EXIT_LOST, EXIT_NO_SERVER, server_or_default, shown};
+use crate::limits::{EMIT_FLUSH_LINES, EMIT_NAME_BYTES, PAYLOAD_BYTES};
+use crate::wire::encode_log;
+
+/// `cim emit`.
+#[derive(Debug, Args)]
+pub struct EmitArgs {
+    /// What to publish.
+    #[command(subcommand)]
+    pub what: Emit,
+}
+
+/// What `cim emit` can publish.
+#[derive(Debug, Subcommand)]
+pub enum Emit {
+    /// Publish a log line, or standard input line by line
+    ///
+    /// Exit codes: 0 all lines are stored; 1 standard input cannot be read; 3 no server answers; 4 the connection was
+    /// lost, and the last lines may not be stored.
+    Log(EmitLogArgs),
+}
+
+/// `cim emit log`.
+#[derive(Debug, Args)]
+pub struct EmitLogArgs {
+    /// Name of the container that the line belongs to
+    #[arg(long, value_name = "NAME", default_value = "emit")]
+    pub container: String,
+    /// Id of the container
+    #[arg(long, value_name = "ID", default_value = "0000")]
+    pub container_id: String,
+    /// NATS server, host:port or URL [default: 127.0.0.1:$CIM_NATS_PORT, port 4222]
+    #[arg(long, value_name = "URL")]
+    pub server: Option<String>,
+    /// The line; `-` or nothing publishes standard input line by line
+    #[arg(value_name = "WORDS")]
+    pub words: Vec<String>,
+}
+
+/// Why lines may not be stored.
+#[derive(Debug, thiserror::Error)]
+pub enum EmitError {
+    /// Nobody listens, or it is no NATS server, or it refuses the credentials.
+    #[error(
+        "no NATS server at {server}: is CIM running, and is this its port (--server, CIM_NATS_PORT)?"
+    )]
+    NoServer {
+        /// Where, without credentials.
+        server: String,
+        /// What the client met.
+        source: io::Error,
+    },
+    /// The connection broke before everything was acknowledged, or the server reported an error.
+    #[error(
+        "{server} lost or refused the connection{reason}: {stored} lines are stored, of up to {unsure} more it is not known"
+    )]
+    Lost {
+        /// Where, without credentials.
+        server: String,
+        /// What the server said last, as `: text`, or nothing.
+        reason: String,
+        /// Lines that a flush acknowledged.
+        stored: u64,
+        /// Lines published after it.
+        unsure: u64,
+    },
+    /// Standard input cannot be read.
+    #[error("standard input cannot be read after line {line}")]
+    Input {
+        /// The last line that was read, counted from 1.
+        line: u64,
+        /// Why.
+        source: io::Error,
+    },
+    /// The names would not leave room for the line.
+    #[error(
+        "the container's name and id have {bytes} bytes together, at most {EMIT_NAME_BYTES} are allowed"
+    )]
+    Names {
+        /// What they have.
+        bytes: usize,
+    },
+}
+
+impl EmitError {
+    /// The code that the process ends with.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::NoServer { .. } => EXIT_NO_SERVER,
+            Self::Lost { .. } => EXIT_LOST,
+            Self::Input { .. } | Self::Names { .. } => EXIT_FAILURE,
+        }
+    }
+}
+
+/// What the client's callbacks share with the publisher.
+#[derive(Debug, Default)]
+struct Shared {
+    published: AtomicU64,
+    stored: AtomicU64,
+    /// Everything is acknowledged, or a loss was reported: a broken connection is nobody's concern any more.
+    over: AtomicBool,
+    /// The last `-ERR` of the server.
+    said: Mutex<Option<String>>,
+}
+
+impl Shared {
+    /// The loss, for whoever asks first.
+    fn loss(&self, server: &str) -> Option<EmitError> {
+        if self.over.swap(true, Ordering::SeqCst) {
+            return None;
+        }
+        let said = self.said.lock().ok().and_then(|mut said| said.take());
+        let stored = self.stored.load(Ordering::SeqCst);
+        Some(EmitError::Lost {
+            server: shown(server),
+            reason: said.map(|text| format!(": {text}")).unwrap_or_default(),
+            stored,
+            unsure: self.published.load(Ordering::SeqCst).saturating_sub(stored),
+        })
+    }
+}
+
+/// Runs `cim emit`. `lost` must report the error and end the process: the client waits for ever in `flush()` when its
+/// connection breaks, and after a reconnection takes the flush for done. It is called at most once, from a thread of
+/// the client.
+///
+/// # Errors
+/// [`EmitError`]; after success every line is stored.
+pub fn run(
+    args: &EmitArgs,
+    lost: impl Fn(EmitError) + Send + Sync + 'static,
+) -> Result<(), EmitError> {
+    let Emit::Log(args) = &args.what;
+    let names = args.container.len() + args.container_id.len();
+    if names > EMIT_NAME_BYTES {
+        return Err(EmitError::Names { bytes: names });
+    }
+    let port = std::env::var("CIM_NATS_PORT").ok();
+    let server = server_or_default(args.server.as_deref(), port.as_deref());
+    let shared = Arc::new(Shared::default());
+    let connection = connect(&server, &shared, lost)?;
+    let mut publisher = Publisher {
+        server: &server,
+        connection: &connection,
+        shared: &shared,
+        args,
+        builder: FlatBufferBuilder::new(),
+    };
+    match args.words.as_slice() {
+        [] => publisher.lines(io::stdin().lock())?,
+        [dash] if dash == "-" => publisher.lines(io::stdin().lock())?,
+        words => publisher.line(words.join(" ").as_bytes())?,
+    }
+    publisher.flush()?;
+    // An -ERR stands before the PONG of the flush.
+    if shared.said.lock().is_ok_and(|said| said.is_some())
+        && let Some(error) = shared.loss(&server)
+    {
+        return Err(error);
+    }
+    shared.over.store(true, Ordering::SeqCst);
+    Ok(())
+}
+
+fn connect(
+    server: &str,
+    shared: &Arc<Shared>,
+    lost: impl Fn(EmitError) + Send + Sync + 'static,
+) -> Result<Connection, EmitError> {
+    let (of_errors, of_loss) = (Arc::clone(shared), Arc::clone(shared));
+    let address = server.to_owned();
+    nats::Options::new()
+        .with_name("cim-emit")
+        .no_echo()
+        .error_callback(move |error| {
+            if let Ok(mut said) = of_errors.said.lock() {
+                *said = Some(error.to_string());
+            }
+        })
+        .disconnect_callback(move || {
+            if let Some(error) = of_loss.loss(&address) {
+                lost(error);
+            }
+        })
+        .connect(server)
+        .map_err(|source| EmitError::NoServer {
+            server: shown(server),
+            source,
+        })
+}
+
+struct Publisher<'a> {
+    server: &'a str,
+    connection: &'a Connection,
+    shared: &'a Shared,
+    args: &'a EmitLogArgs,
+    builder: FlatBufferBuilder<'static>,
+}
+
+impl Publisher<'_> {
+    fn line(&mut self, line: &[u8]) -> Result<(), EmitError> {
+        encode_log(
+            self.args.container.as_bytes(),
+            self.args.container_id.as_bytes(),
+            line,
+            &mut self.builder,
+        );
+        self.connection
+            .publish("LOG", self.builder.finished_data())
+            .map_err(|_| self.lost())?;
+        let published = self.shared.published.fetch_add(1, Ordering::SeqCst) + 1;
+        if published.is_multiple_of(EMIT_FLUSH_LINES) {
+            self.flush()?;
+        }
+        Ok(())
+    }
+
+    fn lines(&mut self, input: impl BufRead) -> Result<(), EmitError> {
+        let room = self.connection.max_payload().min(PAYLOAD_BYTES);
+        let mut lines = Lines::new(input, room.saturating_sub(2 * EMIT_NAME_BYTES).max(1));
+        let mut number = 0;
+        while let Some(line) = lines.next().map_err(|source| EmitError::Input {
+            line: number,
+            source,
+        })? {
+            self.line(line)?;
+            number += 1;
+        }
+        Ok(())
+    }
+
+    fn flush(&self) -> Result<(), EmitError> {
+        let published = self.shared.published.load(Ordering::SeqCst);
+        self.connection.flush().map_err(|_| self.lost())?;
+        self.shared.stored.store(published, Ordering::SeqCst);
+        Ok(())
+    }
+
+    /// The loss; the callback may have reported it already, then the same is said once more at the most.
+    fn lost(&self) -> EmitError {
+        self.shared.loss(self.server).unwrap_or(EmitError::Lost {
+            server: shown(self.server),
+            reason: String::new(),
+            stored: self.shared.stored.load(Ordering::SeqCst),
+            unsure: 0,
+        })
+    }
+}
+
+/// Lines of bytes, without their `\n`. One that is longer than `max` comes in several pieces: memory stays bounded and
+/// no byte is lost.
+struct Lines<R> {
+    input: R,
+    max: usize,
+    line: Vec<u8>,
+    /// The last piece did not end with its line.
+    within: bool,
+}
+
+impl<R: BufRead> Lines<R> {
+    fn new(input: R, max: usize) -> Self {
+        Self {
+            input,
+            max,
+            line: Vec::new(),
+            within: false,
+        }
+    }
+
+    fn next(&mut self) -> io::Result<Option<&[u8]>> {
+        if !self.read()? {
+            return Ok(None);
+        }
+        // The end of a line whose pieces were full is no line of its own.
+        if self.within && self.line == b"\n" && !self.read()? {
+            return Ok(None);
+        }
+        self.within = self.line.pop_if(|last| *last == b'\n').is_none();
+        Ok(Some(&self.line))
+    }
+
+    fn read(&mut self) -> io::Result<bool> {
+        self.line.clear();
+        let limit = u64::try_from(self.max).unwrap_or(u64::MAX);
+        self.input
+            .by_ref()
+            .take(limit)
+            .read_until(b'\n', &mut self.line)?;
+        Ok(!self.line.is_empty())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(input: &[u8], max: usize, expected: &[&[u8]]) {
+        for capacity in [1, 3, 1024] {
+            let mut lines = Lines::new(io::BufReader::with_capacity(capacity, input), max);
+            let mut read = Vec::new();
+            while let Some(line) = lines.next().unwrap() {
+                read.push(line.to_vec());
+            }
+            assert_eq!(read, expected, "{input:?} cut at {max}");
+        }
+    }
+
+    #[test]
+    fn lines_are_bytes_and_end_at_newlines() {
+        check(b"", 9, &[]);
+        check(b"\n", 9, &[b""]);
+        check(b"a\n\nb\n", 9, &[b"a", b"", b"b"]);
+        check(b"no end", 9, &[b"no end"]);
+        check(b"\xff\x00\r\n\xc3", 9, &[b"\xff\x00\r", b"\xc3"]);
+    }
+
+    #[test]
+    fn a_long_line_comes_in_pieces() {
+        check(b"abcde\nf\n", 4, &[b"abcd", b"e", b"f"]);
+        check(b"abcd\n\nefgh\ni", 4, &[b"abcd", b"", b"efgh", b"i"]);
+        check(b"abcdefgh\n", 4, &[b"abcd", b"efgh"]);
+        check(b"abcd", 4, &[b"abcd"]);
+    }
+
+    #[test]
+    fn nobody_there_is_said_with_the_address_and_without_the_password() {
+        let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = free.local_addr().unwrap().port();
+        drop(free);
+        let args = EmitArgs {
+            what: Emit::Log(EmitLogArgs {
+                container: "c".into(),
+                container_id: "i".into(),
+                server: Some(format!("nats://user:secret@127.0.0.1:{port}")),
+                words: vec!["x".into()],
+            }),
+        };
+        let error = run(&args, |_| {}).unwrap_err();
+        assert_eq!(error.exit_code(), EXIT_NO_SERVER);
+        let text = error.to_string();
+        assert!(text.contains(&format!("127.0.0.1:{port}")), "{text}");
+        assert!(!text.contains("secret"), "{text}");
+    }
+}

@@ -1,0 +1,195 @@
+//! `cim tail SUBJECT`: prints what passes on a subject.
+
+use std::io::{self, Write};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use clap::Args;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use signal_hook::consts::{SIGINT, SIGTERM};
+
+use super::show::show;
+use super::{Connection, EXIT_FAILURE, EXIT_LOST, EXIT_NO_SERVER, server_or_default, shown};
+use crate::limits::{TAIL_PENDING_MESSAGES, TAIL_POLL};
+
+/// `cim tail`.
+#[derive(Debug, Args)]
+pub struct TailArgs {
+    /// Subject, wildcards `*` and `>` allowed: LOG, EVENT, CONFIG, `>`
+    #[arg(value_name = "SUBJECT")]
+    pub subject: String,
+    /// NATS server, host:port or URL [default: 127.0.0.1:$CIM_NATS_PORT, port 4222]
+    #[arg(long, value_name = "URL")]
+    pub server: Option<String>,
+    /// End after this many messages
+    #[arg(long, value_name = "N")]
+    pub count: Option<u64>,
+}
+
+/// Why `cim tail` ended before it was told to.
+#[derive(Debug, thiserror::Error)]
+pub enum TailError {
+    /// Nobody listens, or it is no NATS server, or it refuses the credentials.
+    #[error(
+        "no NATS server at {server}: is CIM running, and is this its port (--server, CIM_NATS_PORT)?"
+    )]
+    NoServer {
+        /// Where, without credentials.
+        server: String,
+        /// What the client met.
+        source: io::Error,
+    },
+    /// The server does not take the subscription.
+    #[error("cannot subscribe to {subject:?} at {server}")]
+    Subscribe {
+        /// Where, without credentials.
+        server: String,
+        /// To what.
+        subject: String,
+        /// What the client met.
+        source: io::Error,
+    },
+    /// The connection was lost, and could not be made again.
+    #[error("the connection to {server} was lost")]
+    Lost {
+        /// Where, without credentials.
+        server: String,
+    },
+    /// Signals cannot be handled.
+    #[error("cannot handle SIGINT and SIGTERM")]
+    Signals(#[source] io::Error),
+    /// Standard output cannot be written.
+    #[error("standard output cannot be written")]
+    Output(#[source] io::Error),
+}
+
+impl TailError {
+    /// The code that the process ends with.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::NoServer { .. } => EXIT_NO_SERVER,
+            Self::Lost { .. } => EXIT_LOST,
+            Self::Subscribe { .. } | Self::Signals(_) | Self::Output(_) => EXIT_FAILURE,
+        }
+    }
+}
+
+/// Runs `cim tail` until SIGINT, SIGTERM, the end of `--count`, or nobody reads standard output any more: all of these
+/// are success. Each message is visible at once. When the connection is lost the client connects again; what passed in
+/// between is missed, and that is said on standard error.
+///
+/// # Errors
+/// [`TailError`].
+pub fn run(args: &TailArgs) -> Result<(), TailError> {
+    let stop = Arc::new(AtomicBool::new(false));
+    for signal in [SIGINT, SIGTERM] {
+        signal_hook::flag::register(signal, Arc::clone(&stop)).map_err(TailError::Signals)?;
+    }
+    let port = std::env::var("CIM_NATS_PORT").ok();
+    let server = server_or_default(args.server.as_deref(), port.as_deref());
+    let closed = Arc::new(AtomicBool::new(false));
+    let connection = connect(&server, &closed)?;
+    let refused = |source| TailError::Subscribe {
+        server: shown(&server),
+        subject: args.subject.clone(),
+        source,
+    };
+    let messages = connection.subscribe(&args.subject).map_err(refused)?;
+    messages.set_message_limits(TAIL_PENDING_MESSAGES);
+    connection.flush().map_err(refused)?;
+    eprintln!(
+        "cim tail: listening to {} at {}",
+        args.subject,
+        shown(&server)
+    );
+
+    let printed = print(args, &messages, &stop, &closed);
+    if let Ok(dropped @ 1..) = messages.dropped_messages() {
+        eprintln!(
+            "cim tail: {dropped} messages were dropped, the reader of this output was too slow"
+        );
+    }
+    match printed {
+        Ok(End::Done) => Ok(()),
+        Ok(End::Closed) => Err(TailError::Lost {
+            server: shown(&server),
+        }),
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        Err(error) => Err(TailError::Output(error)),
+    }
+}
+
+fn connect(server: &str, closed: &Arc<AtomicBool>) -> Result<Connection, TailError> {
+    let closed = Arc::clone(closed);
+    nats::Options::new()
+        .with_name("cim-tail")
+        .error_callback(|error| {
+            // Those of a full subscription are counted instead.
+            if !error.to_string().contains("slow consumer") {
+                eprintln!("cim tail: {error}");
+            }
+        })
+        .disconnect_callback(|| {
+            eprintln!("cim tail: connection lost, trying again; what passes now is missed");
+        })
+        .reconnect_callback(|| eprintln!("cim tail: connected again"))
+        .close_callback(move || closed.store(true, Ordering::Relaxed))
+        .connect(server)
+        .map_err(|source| TailError::NoServer {
+            server: shown(server),
+            source,
+        })
+}
+
+enum End {
+    /// Told to end, or nobody reads any more.
+    Done,
+    /// The client gave the connection up.
+    Closed,
+}
+
+fn print(
+    args: &TailArgs,
+    messages: &nats::Subscription,
+    stop: &AtomicBool,
+    closed: &AtomicBool,
+) -> io::Result<End> {
+    let mut left = args.count;
+    let name_subject = args.subject.contains(['*', '>']);
+    let mut text = String::new();
+    let mut out = io::stdout().lock();
+    while !stop.load(Ordering::Relaxed) && left != Some(0) {
+        // Many small messages go out together, but none waits for the next.
+        let message = match messages.try_next() {
+            Some(message) => message,
+            None => {
+                out.flush()?;
+                match messages.next_timeout(TAIL_POLL) {
+                    Ok(message) => message,
+                    Err(_) if closed.load(Ordering::Relaxed) => return Ok(End::Closed),
+                    Err(_) if nobody_reads(&out) => return Ok(End::Done),
+                    Err(_) => continue,
+                }
+            }
+        };
+        text.clear();
+        show(&message.subject, &message.data, name_subject, &mut text);
+        out.write_all(text.as_bytes())?;
+        left = left.map(|left| left - 1);
+    }
+    out.flush()?;
+    Ok(End::Done)
+}
+
+/// Standard output is a pipe or a socket whose other end is closed: without messages no write would tell.
+fn nobody_reads(out: &impl std::os::fd::AsFd) -> bool {
+    let mut fds = [PollFd::new(out, PollFlags::empty())];
+    let now = Timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    matches!(poll(&mut fds, Some(&now)), Ok(1..))
+        && fds
+            .iter()
+            .any(|fd| fd.revents().intersects(PollFlags::ERR | PollFlags::HUP))
+}
