@@ -1,0 +1,188 @@
+//! A disk for tests: real files, of which chosen calls fail, or which has only so much space.
+
+use std::ffi::OsStr;
+use std::fs::File;
+use std::io;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use rustix::io::Errno;
+
+use super::{Disk, RealDisk, Stat};
+
+/// How a call fails.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// With this error.
+    Error(Errno),
+    /// A write takes half; other calls work.
+    Short,
+    /// The first write takes half, it and everything else then fails.
+    Torn(Errno),
+}
+
+/// What goes wrong and when.
+#[derive(Debug)]
+pub struct Plan {
+    /// Calls made so far.
+    pub calls: u64,
+    /// Calls that fail.
+    pub fail: Range<u64>,
+    /// How they fail.
+    pub fault: Fault,
+    /// A directory and the bytes that may be in it.
+    pub budget: Option<(PathBuf, u64)>,
+    /// Bytes that a file may have.
+    pub file_bytes_max: u64,
+    /// Every file is removed as soon as somebody looks where it is.
+    pub vanish: bool,
+    /// Bytes of each successful write.
+    pub writes: Vec<usize>,
+}
+
+/// The disk; clones share the plan.
+#[derive(Debug, Clone)]
+pub struct TestDisk(Arc<Mutex<Plan>>);
+
+impl TestDisk {
+    /// A disk on which nothing goes wrong.
+    pub fn new() -> Self {
+        Self(Arc::new(Mutex::new(Plan {
+            calls: 0,
+            fail: 0..0,
+            fault: Fault::Error(Errno::IO),
+            budget: None,
+            file_bytes_max: u64::MAX,
+            vanish: false,
+            writes: Vec::new(),
+        })))
+    }
+
+    /// What goes wrong and when.
+    pub fn plan(&self) -> MutexGuard<'_, Plan> {
+        self.0.lock().unwrap()
+    }
+
+    /// Every call fails from now on.
+    pub fn break_with(&self, errno: Errno) {
+        let mut plan = self.plan();
+        plan.fault = Fault::Error(errno);
+        plan.fail = 0..u64::MAX;
+    }
+
+    /// Every call works from now on.
+    pub fn repair(&self) {
+        self.plan().fail = 0..0;
+    }
+
+    /// Counts a call: the fault it meets.
+    fn call(&self) -> Option<Fault> {
+        let mut plan = self.plan();
+        let call = plan.calls;
+        plan.calls += 1;
+        plan.fail.contains(&call).then_some(plan.fault)
+    }
+
+    fn check(&self) -> io::Result<()> {
+        match self.call() {
+            Some(Fault::Error(errno) | Fault::Torn(errno)) => Err(errno.into()),
+            Some(Fault::Short) | None => Ok(()),
+        }
+    }
+}
+
+fn used(dir: &Path) -> u64 {
+    let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
+    entries
+        .map(|entry| entry.metadata().map_or(0, |meta| meta.len()))
+        .sum()
+}
+
+impl Disk for TestDisk {
+    type File = File;
+
+    fn create_dir_all(&mut self, dir: &Path) -> io::Result<()> {
+        self.check()?;
+        RealDisk.create_dir_all(dir)
+    }
+
+    fn open_append(&mut self, path: &Path) -> io::Result<File> {
+        self.check()?;
+        RealDisk.open_append(path)
+    }
+
+    fn write(&mut self, file: &mut File, bytes: &[u8]) -> io::Result<usize> {
+        let mut len = bytes.len();
+        match self.call() {
+            Some(Fault::Error(errno)) => return Err(errno.into()),
+            Some(Fault::Short) => len = len.div_ceil(2),
+            Some(Fault::Torn(errno)) => {
+                if len < 2 {
+                    return Err(errno.into());
+                }
+                len /= 2;
+                self.plan().fault = Fault::Error(errno);
+            }
+            None => {}
+        }
+        let mut plan = self.plan();
+        if let Some((dir, budget)) = &plan.budget {
+            let left = budget.saturating_sub(used(dir));
+            len = len.min(left as usize);
+            if len == 0 {
+                return Err(Errno::NOSPC.into());
+            }
+        }
+        if plan.file_bytes_max < u64::MAX {
+            let left = plan
+                .file_bytes_max
+                .saturating_sub(file.metadata().unwrap().len());
+            len = len.min(left as usize);
+            if len == 0 {
+                return Err(Errno::FBIG.into());
+            }
+        }
+        let written = RealDisk.write(file, &bytes[..len])?;
+        plan.writes.push(written);
+        Ok(written)
+    }
+
+    fn set_len(&mut self, file: &mut File, len: u64) -> io::Result<()> {
+        self.check()?;
+        RealDisk.set_len(file, len)
+    }
+
+    fn byte_at(&mut self, file: &mut File, offset: u64) -> io::Result<Option<u8>> {
+        self.check()?;
+        RealDisk.byte_at(file, offset)
+    }
+
+    fn stat(&mut self, file: &mut File) -> io::Result<Stat> {
+        self.check()?;
+        RealDisk.stat(file)
+    }
+
+    fn stat_path(&mut self, path: &Path) -> io::Result<Option<Stat>> {
+        self.check()?;
+        if self.plan().vanish {
+            std::fs::remove_file(path)?;
+        }
+        RealDisk.stat_path(path)
+    }
+
+    fn rename_new(&mut self, from: &Path, to: &Path) -> io::Result<()> {
+        self.check()?;
+        RealDisk.rename_new(from, to)
+    }
+
+    fn remove(&mut self, path: &Path) -> io::Result<()> {
+        self.check()?;
+        RealDisk.remove(path)
+    }
+
+    fn list(&mut self, dir: &Path, each: &mut dyn FnMut(&OsStr)) -> io::Result<()> {
+        self.check()?;
+        RealDisk.list(dir, each)
+    }
+}
