@@ -3,11 +3,12 @@
 use prometheus::core::{Collector, Desc};
 use prometheus::proto::{Counter, Gauge, Metric, MetricFamily, MetricType};
 use rustix::param::{clock_ticks_per_second, page_size};
+use rustix::process::{Resource, getrlimit};
 
 /// Collector of the `process_*` series.
 pub struct Process;
 
-const SERIES: [(&str, &str, MetricType); 6] = [
+const SERIES: [(&str, &str, MetricType); 7] = [
     (
         "process_cpu_seconds_total",
         "Total user and system CPU time spent in seconds.",
@@ -26,6 +27,11 @@ const SERIES: [(&str, &str, MetricType); 6] = [
     (
         "process_virtual_memory_bytes",
         "Virtual memory size in bytes.",
+        MetricType::GAUGE,
+    ),
+    (
+        "process_virtual_memory_max_bytes",
+        "Maximum amount of virtual memory available in bytes.",
         MetricType::GAUGE,
     ),
     (
@@ -75,7 +81,7 @@ impl Collector for Process {
 }
 
 /// proc_pid_stat(5): the fields after the command's closing parenthesis, `state` being the first.
-fn read() -> Option<[f64; 6]> {
+fn read() -> Option<[f64; 7]> {
     let stat = std::fs::read_to_string("/proc/self/stat").ok()?;
     let fields: Vec<f64> = stat
         .rsplit_once(')')?
@@ -92,12 +98,14 @@ fn read() -> Option<[f64; 6]> {
         .trim()
         .parse()
         .ok()?;
-    let max_fds = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+    // As the original shows it: -1 for no limit.
+    let limit = |resource| getrlimit(resource).current.map_or(-1.0, |n| n as f64);
     Some([
         (field(11)? + field(12)?) / ticks,
         std::fs::read_dir("/proc/self/fd").ok()?.count() as f64,
-        max_fds.map_or(-1.0, |n| n as f64),
+        limit(Resource::Nofile),
         field(20)?,
+        limit(Resource::As),
         field(21)? * page_size() as f64,
         boot + field(19)? / ticks,
     ])
