@@ -1,7 +1,80 @@
-# Runs, tests and packages CIM.
+# Runs, tests and packages CIM. `make help` lists the targets.
+#
+# Profiles: clippy and tests use dev, run, bench and image use release; nothing builds a third one.
+
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+CARGO ?= cargo
+# On CI the lock file decides and nothing may be left out.
+LOCKED := $(if $(CI),--locked)
+CARGO_TARGET_DIR ?= target
+TOOLS := CARGO_TARGET_DIR='$(CARGO_TARGET_DIR)' tests/tools.sh
+IMAGE ?= cim
+# Tools that integration-test does without, out of: go python java promtool.
+WITHOUT ?=
+INTEGRATION_TOOLS := go python java promtool
+
+.PHONY: help
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.* ## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.* ## /\1|/' | awk -F'|' '{ printf "  make %-18s %s\n", $$1, $$2 }'
+
+.PHONY: run
+run: build-tools ## build CIM and start it standalone (ARGS="..." goes to cim; files under ./cim-data)
+	$(CARGO) run --release $(LOCKED) --bin cim -- $(ARGS)
+
+.PHONY: release
+release: build-tools ## build the optimised binary, target/release/cim
+	$(CARGO) build --release $(LOCKED) --bin cim
+
+.PHONY: test
+test: build-tools ## unit, property and whole-daemon tests; needs no network and no other program
+	$(CARGO) test $(LOCKED)
+
+.PHONY: integration-test
+integration-test: integration-tools ## the daemon with stock NATS clients and promtool (WITHOUT="java ..." leaves some out, not on CI)
+	PATH="$$PATH:$(abspath $(CARGO_TARGET_DIR))/tools/usr/bin" $(CARGO) test $(LOCKED) --tests --no-fail-fast -- --ignored $(foreach tool,$(WITHOUT),--skip with_$(tool)_)
 
 .PHONY: check
-check:
-	cargo fmt --check
-	cargo clippy --all-targets -- -D warnings
-	cargo test
+check: fmt-check clippy test integration-test ## everything that CI checks: formatting, clippy, test, integration-test
+
+.PHONY: fmt
+fmt: lint-tools ## format the code
+	$(CARGO) fmt
+
+.PHONY: fmt-check
+fmt-check: lint-tools
+	$(CARGO) fmt --check
+
+.PHONY: clippy
+clippy: lint-tools ## clippy, a warning is an error
+	$(CARGO) clippy $(LOCKED) --all-targets -- -D warnings
+
+.PHONY: bench
+bench: build-tools ## throughput, CPU, memory and latency of the release build; prints a table and JSON
+	$(CARGO) bench $(LOCKED)
+
+.PHONY: image
+image: ## build the container image (IMAGE=name; docker or podman)
+	@engine=$$(command -v docker || command -v podman) || { echo "missing: docker or podman; install one of them" >&2; exit 1; }; \
+	context='$(CARGO_TARGET_DIR)/image'; \
+	rm -rf "$$context" && mkdir -p "$$context" && \
+	tar -c Cargo.toml Cargo.lock Makefile Dockerfile src threads tests | tar -x -C "$$context" && \
+	"$$engine" build -t '$(IMAGE)' "$$context"
+
+.PHONY: clean
+clean: ## remove everything that was built (files that CIM wrote, ./cim-data, stay)
+	$(CARGO) clean
+
+.PHONY: build-tools lint-tools integration-tools
+build-tools:
+	@$(TOOLS) rust cc
+lint-tools: build-tools
+	@$(TOOLS) lint
+integration-tools: build-tools
+	@if [ -n '$(WITHOUT)' ]; then \
+		if [ -n '$(CI)' ]; then echo "WITHOUT is not for CI: nothing may be left out there" >&2; exit 1; fi; \
+		echo "left out, so not tested: $(WITHOUT)"; \
+	fi
+	@$(TOOLS) $(filter-out $(WITHOUT),$(INTEGRATION_TOOLS)) || \
+		{ echo 'to go without some: make integration-test WITHOUT="java promtool"' >&2; exit 1; }

@@ -1,0 +1,87 @@
+#!/usr/bin/env bash
+# Finds the tools that a make target needs. What is missing is installed from Debian's packages when run as root (promtool:
+# unpacked under target/tools, so that no Prometheus server is set up); what is still missing then is listed with how to get it.
+#
+# Usage: tests/tools.sh TOOL...      TOOL: rust lint cc go python java promtool
+set -u
+cd "$(dirname "$0")/.." || exit 1
+unpacked=${CARGO_TARGET_DIR:-target}/tools
+PATH=$PATH:$unpacked/usr/bin
+
+# at_least HAVE WANTED: versions as 1.2.3
+at_least() { [ "$(printf '%s\n%s\n' "$1" "$2" | sort -V | head -n 1)" = "$2" ]; }
+have() { command -v "$1" >/dev/null 2>&1; }
+candidate() { apt-cache policy "$1" 2>/dev/null | sed -n 's/^ *Candidate: \(.*:\)\?//p'; }
+
+# The oldest version that does, where it matters.
+RUST=$(sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml)
+GO=1.24
+JAVA=11
+PYTHON=3.8
+
+# For each tool: works_TOOL (is it there and new enough), debian_TOOL (packages that bring it), get_TOOL (what to tell a person).
+works_rust() { have cargo && at_least "$(rustc --version | cut -d' ' -f2)" "$RUST"; }
+debian_rust() { :; } # Debian's is too old
+get_rust() { echo "Rust $RUST or newer (cargo, rustc): with rustup"; }
+
+works_lint() { cargo fmt --version >/dev/null 2>&1 && cargo clippy --version >/dev/null 2>&1; }
+debian_lint() { :; }
+get_lint() { echo "rustfmt and clippy: rustup component add rustfmt clippy"; }
+
+works_cc() { have cc; }
+debian_cc() { echo gcc libc6-dev; }
+get_cc() { echo "a C compiler 'cc' (Rust links with it, and the crate ring has C in it): apt install gcc libc6-dev, or your system's package"; }
+
+works_go() { have go && at_least "$(go env GOVERSION | sed 's/^go//; s/[-+ ].*//')" "$GO"; }
+debian_go() { at_least "$(candidate golang-go | sed 's/~.*//')" "$GO" && echo golang-go; }
+get_go() { echo "Go $GO or newer (go): your system's package when it is new enough (Debian 13: apt install golang-go), else Go's own archive"; }
+
+works_python() {
+  have python3 && python3 -c 'import ensurepip, venv' 2>/dev/null &&
+    at_least "$(python3 -c 'import platform; print(platform.python_version())')" "$PYTHON"
+}
+debian_python() { echo python3 python3-venv; }
+get_python() { echo "Python $PYTHON or newer with venv (python3): apt install python3 python3-venv"; }
+
+works_java() { have mvn && have javac && at_least "$(javac -version 2>&1 | cut -d' ' -f2)" "$JAVA"; }
+debian_java() { echo default-jdk-headless maven; }
+get_java() { echo "a JDK $JAVA or newer and Maven (javac, mvn): apt install default-jdk-headless maven"; }
+
+works_promtool() { have promtool; }
+debian_promtool() { :; }
+get_promtool() { echo "promtool: apt install prometheus, or from Prometheus's own archive"; }
+
+unpack_promtool() {
+  mkdir -p "$unpacked" && (
+    cd "$unpacked" && apt-get -o APT::Sandbox::User=root download -qq prometheus &&
+      dpkg-deb --fsys-tarfile prometheus_*.deb | tar -x ./usr/bin/promtool && rm -f prometheus_*.deb
+  )
+}
+
+missing=()
+for tool in "$@"; do "works_$tool" || missing+=("$tool"); done
+[ ${#missing[@]} -gt 0 ] || exit 0
+
+if [ "$(id -u)" = 0 ] && have apt-get; then
+  apt-get update -qq
+  packages=()
+  for tool in "${missing[@]}"; do
+    for package in $("debian_$tool"); do packages+=("$package"); done
+    [ "$tool" != promtool ] || unpack_promtool
+  done
+  if [ ${#packages[@]} -gt 0 ]; then
+    echo "installing ${packages[*]}"
+    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${packages[@]}" >/dev/null
+  fi
+  hash -r
+fi
+
+failed=0
+for tool in "${missing[@]}"; do
+  "works_$tool" && continue
+  [ $failed = 1 ] || echo "missing:" >&2
+  failed=1
+  echo "  $tool: $("get_$tool")" >&2
+done
+[ $failed = 0 ] || echo "(as root on Debian, this installs what Debian has)" >&2
+exit $failed
