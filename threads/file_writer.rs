@@ -7,10 +7,10 @@
 
 use std::io;
 use std::sync::Arc;
-use std::thread::{self, Builder, JoinHandle};
+use std::thread::{self, JoinHandle};
 use std::time::{Instant, SystemTime};
 
-use crossbeam_channel::{Receiver, RecvTimeoutError};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 
 use crate::limits;
 use crate::logs::batch::LineBatch;
@@ -19,6 +19,7 @@ use crate::logs::files::LogFiles;
 use crate::logs::folder::{FileLimits, Now};
 use crate::progress::{Lane, Progress};
 use crate::settings::Store;
+use crate::threads::spawn::{Notice, spawn};
 
 /// What the thread owns.
 pub struct FileWriter<D: Disk = RealDisk> {
@@ -63,10 +64,8 @@ where
     ///
     /// # Errors
     /// The operating system has no thread to give.
-    pub fn spawn(self) -> io::Result<JoinHandle<()>> {
-        Builder::new()
-            .name("file-writer".into())
-            .spawn(|| self.run())
+    pub fn spawn(self, notices: &Sender<Notice>) -> io::Result<JoinHandle<()>> {
+        spawn("file-writer", notices, || self.run())
     }
 
     fn run(mut self) {
@@ -110,10 +109,9 @@ where
 
     /// Returns whether somebody waits for the batch.
     fn append(&mut self, batch: LineBatch, taken: &mut Taken, now: Now) -> bool {
-        let last = batch.lines.runs.len().saturating_sub(1);
-        for (at, (container, lines)) in batch.lines.runs().enumerate() {
-            let ack = batch.lines.ack.as_ref().filter(|_| at == last);
-            self.files.append(container, lines, ack, now);
+        for (container, lines) in batch.lines.runs() {
+            self.files
+                .append(container, lines, batch.lines.ack.as_ref(), now);
         }
         let lane = taken.lane(batch.lane);
         *lane = (*lane).max(Some(batch.seq));

@@ -9,15 +9,16 @@ use std::io::{self, ErrorKind};
 use std::net::TcpListener;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::{Builder, JoinHandle};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime};
 
-use crossbeam_channel::TryRecvError;
+use crossbeam_channel::{Sender, TryRecvError};
 use mio::{Events, Interest, Poll, Token, Waker};
 
 use crate::http::{Answer, Connection, Deadline, End, Handler, Limits, Response, Scope, Wake};
 use crate::limits::HTTP_READ_BYTES;
 use crate::metrics::Metrics;
+use crate::threads::spawn::{Notice, spawn};
 
 mod socket;
 
@@ -69,7 +70,7 @@ impl<H: Handler + 'static> HttpServer<H> {
     ///
     /// # Errors
     /// No poll, no thread, or a listener that cannot be polled.
-    pub fn spawn(self) -> io::Result<(JoinHandle<()>, Stopper)> {
+    pub fn spawn(self, notices: &Sender<Notice>) -> io::Result<(JoinHandle<()>, Stopper)> {
         let poll = Poll::new()?;
         let waker = Arc::new(Waker::new(poll.registry(), WAKE)?);
         let stop = Arc::new(AtomicBool::new(false));
@@ -98,9 +99,7 @@ impl<H: Handler + 'static> HttpServer<H> {
             wake,
             stop: stop.clone(),
         };
-        let thread = Builder::new()
-            .name("http-server".into())
-            .spawn(move || server.run())?;
+        let thread = spawn("http-server", notices, move || server.run())?;
         Ok((thread, Stopper { stop, waker }))
     }
 }

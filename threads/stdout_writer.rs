@@ -10,7 +10,7 @@
 use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
-use std::thread::{Builder, JoinHandle};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender};
@@ -24,6 +24,7 @@ use crate::metrics::{DropReason, Metrics};
 use crate::progress::{Lane, Progress};
 use crate::settings::Store;
 use crate::tap::Failure;
+use crate::threads::spawn::{Notice, spawn};
 
 /// What the thread owns.
 pub struct StdoutWriter {
@@ -62,13 +63,13 @@ impl StdoutWriter {
     ///
     /// # Errors
     /// The operating system has no thread to give, or `out` is no open file.
-    pub fn spawn(self) -> io::Result<JoinHandle<()>> {
+    pub fn spawn(self, notices: &Sender<Notice>) -> io::Result<JoinHandle<()>> {
         let mut state = State {
             out: Output::new(self.out.try_clone()?, self.stall)?,
             outage: None,
             told: Throttle::default(),
         };
-        Builder::new().name("stdout-writer".into()).spawn(move || {
+        spawn("stdout-writer", notices, move || {
             for batch in &self.batches {
                 self.take(batch, &mut state);
             }

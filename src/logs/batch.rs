@@ -17,7 +17,7 @@ pub struct Lines {
     pub spans: Vec<Span>,
     /// Consecutive lines of one container: who, and how many of `spans`. The counts add up to `spans.len()`.
     pub runs: Vec<(Arc<Container>, u32)>,
-    /// The publisher of the last message waits for an acknowledgement: a writer that drops lines of this batch says so.
+    /// A publisher waits for an acknowledgement: a writer that drops lines of this batch says so.
     pub ack: Option<Outcome>,
 }
 

@@ -17,3 +17,4 @@ pub mod names;
 pub mod output;
 pub mod throttle;
 pub mod trouble;
+pub mod verify;

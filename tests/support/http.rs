@@ -12,6 +12,8 @@ use cim::http::{Handler, Limits, Operations, Scope};
 use cim::metrics::Metrics;
 use cim::registration::{Application, Facts, Overrides, Registrar};
 use cim::threads::http_server::{HttpServer, Stopper};
+use cim::threads::spawn::NOTICES;
+use crossbeam_channel::bounded;
 
 /// No answer is waited for longer.
 pub const PATIENCE: Duration = Duration::from_secs(20);
@@ -64,7 +66,7 @@ impl Server {
             metrics: metrics.clone(),
             limits,
         };
-        let (thread, stopper) = server.spawn().unwrap();
+        let (thread, stopper) = server.spawn(&bounded(NOTICES).0).unwrap();
         Self {
             address: addresses[0],
             metrics_address: addresses[1],

@@ -1,0 +1,479 @@
+//! Thread `nats-subscriptions`: verifies what arrives on LOG, EVENT, CONFIG and TEST, counts it and routes it.
+//!
+//! In: `log` and `events` (`nats_server`), `own` (CIM's own log). Out: `file` and `stdout` (the writers).
+//! A writer without room stops the intake of LOG, never that of EVENT and CONFIG: at most one batch waits here. A writer
+//! that stands still longer than [`SINK_STALL`] costs LOG lines, counted; the publisher of anything else notices nothing.
+//! Ends when `nats_server` has dropped its senders and all is routed.
+
+use std::collections::VecDeque;
+use std::io;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use crossbeam_channel::{Receiver, Select, Sender, TrySendError};
+use prometheus::local::LocalHistogram;
+
+use crate::events::inbox::Inbox;
+use crate::limits::{INBOX_BYTES, INBOX_MESSAGES, OWN_LOG_LINES, SINK_STALL};
+use crate::logs::batch::{LineBatch, Lines};
+use crate::logs::container::{Container, Containers};
+use crate::logs::verify;
+use crate::metrics::{DropReason, Metrics, SubjectMetrics};
+use crate::own_log::OwnLine;
+use crate::progress::{Lane, Progress};
+use crate::settings::{LoggingMode, Store};
+use crate::tap::{EventBatch, Failure, LogBatch, Span, Subject};
+use crate::threads::spawn::{Notice, spawn};
+use crate::wire::Event;
+
+/// stdout's writer first waits for stdout itself, then for the file writer.
+const STDOUT_STALL: Duration = Duration::from_secs(2 * SINK_STALL.as_secs());
+
+/// The thread's parts.
+pub struct NatsSubscriptions {
+    /// From `nats_server`.
+    pub log: Receiver<LogBatch>,
+    /// From `nats_server`.
+    pub events: Receiver<EventBatch>,
+    /// From CIM's own log.
+    pub own: Receiver<OwnLine>,
+    /// To `file_writer`.
+    pub file: Sender<LineBatch>,
+    /// To `stdout_writer`.
+    pub stdout: Sender<LineBatch>,
+    /// Who lines belong to.
+    pub containers: Containers,
+    /// Id of CIM's own container.
+    pub own_id: String,
+    /// The settings in force.
+    pub settings: Arc<Store>,
+    /// How far LOG is.
+    pub log_progress: Arc<Progress>,
+    /// How far EVENT, CONFIG and TEST are.
+    pub event_progress: Arc<Progress>,
+    /// Counters.
+    pub metrics: Arc<Metrics>,
+}
+
+impl NatsSubscriptions {
+    /// Starts the thread.
+    ///
+    /// # Errors
+    /// The thread cannot be made.
+    pub fn spawn(self, notices: &Sender<Notice>) -> io::Result<JoinHandle<()>> {
+        spawn("nats-subscript", notices, move || Routing::new(self).run())
+    }
+}
+
+/// A batch that waits for room at its writer.
+struct Pending {
+    batch: LineBatch,
+    since: Instant,
+}
+
+/// What a writer did with the batches before.
+#[derive(Default)]
+struct Sink {
+    /// It stood still too long: what finds no room is dropped at once until it moves again.
+    stalled: bool,
+}
+
+struct Routing {
+    parts: NatsSubscriptions,
+    own_container: Arc<Container>,
+    pending: VecDeque<Pending>,
+    file: Sink,
+    stdout: Sink,
+    last_seq: u64,
+    log_sizes: LocalHistogram,
+    events: Inbox,
+    config: Inbox,
+    said_mode: Option<LoggingMode>,
+    said_overflow: bool,
+    said_collision: bool,
+}
+
+impl Routing {
+    fn new(mut parts: NatsSubscriptions) -> Self {
+        let own_container = parts
+            .containers
+            .get(b"cim", parts.own_id.as_bytes(), Instant::now());
+        let log_sizes = parts.metrics.log.size.local();
+        Self {
+            own_container,
+            pending: VecDeque::new(),
+            file: Sink::default(),
+            stdout: Sink::default(),
+            last_seq: 0,
+            log_sizes,
+            events: Inbox::new(INBOX_MESSAGES, INBOX_BYTES),
+            config: Inbox::new(INBOX_MESSAGES, INBOX_BYTES),
+            said_mode: None,
+            said_overflow: false,
+            said_collision: false,
+            parts,
+        }
+    }
+
+    fn run(mut self) {
+        let NatsSubscriptions {
+            log: from_log,
+            events: from_events,
+            own: from_own,
+            file,
+            stdout,
+            ..
+        } = &self.parts;
+        let (from_log, from_events, from_own) =
+            (from_log.clone(), from_events.clone(), from_own.clone());
+        let (file, stdout) = (file.clone(), stdout.clone());
+        let (mut log_open, mut events_open) = (true, true);
+        while log_open || events_open || !self.pending.is_empty() {
+            let mut select = Select::new();
+            let sending = match self.pending.front() {
+                Some(pending) if pending.batch.lane == Lane::File => select.send(&file),
+                Some(_) => select.send(&stdout),
+                None => usize::MAX,
+            };
+            // LOG waits while a batch does, unless the writer is given up for now.
+            let log_paused = !self.pending.is_empty()
+                && !self
+                    .pending
+                    .front()
+                    .is_some_and(|p| self.sink(p.batch.lane).stalled);
+            let log = if log_open && !log_paused {
+                select.recv(&from_log)
+            } else {
+                usize::MAX
+            };
+            let own = if log_paused {
+                usize::MAX
+            } else {
+                select.recv(&from_own)
+            };
+            let events = if events_open {
+                select.recv(&from_events)
+            } else {
+                usize::MAX
+            };
+            let selected = match self.stall_deadline() {
+                Some(deadline) => select.select_deadline(deadline),
+                None => Ok(select.select()),
+            };
+            let Ok(operation) = selected else {
+                self.give_up();
+                continue;
+            };
+            match operation.index() {
+                index if index == sending => {
+                    if let Some(Pending { batch, .. }) = self.pending.pop_front() {
+                        let lane = batch.lane;
+                        let sender = if lane == Lane::File { &file } else { &stdout };
+                        // A writer that is gone has died: the daemon ends.
+                        let _ = operation.send(sender, batch);
+                        self.sink_mut(lane).stalled = false;
+                    }
+                    if self.pending.is_empty() {
+                        self.parts.log_progress.routed(self.last_seq);
+                    }
+                }
+                index if index == log => match operation.recv(&from_log) {
+                    Ok(batch) => {
+                        // There is room again.
+                        self.parts.log_progress.notify();
+                        self.on_log(batch);
+                    }
+                    Err(_) => log_open = false,
+                },
+                index if index == events => match operation.recv(&from_events) {
+                    Ok(batch) => self.on_events(&batch),
+                    Err(_) => events_open = false,
+                },
+                index if index == own => {
+                    if let Ok(line) = operation.recv(&from_own) {
+                        self.on_own(line);
+                    }
+                }
+                _ => {}
+            }
+        }
+        // What was said up to now, the end of the NATS server included.
+        while let Ok(line) = self.parts.own.try_recv() {
+            self.on_own(line);
+            while let Some(Pending { batch, .. }) = self.pending.pop_front() {
+                let _ = self.sender(batch.lane).send_timeout(batch, SINK_STALL);
+            }
+        }
+    }
+
+    fn sender(&self, lane: Lane) -> &Sender<LineBatch> {
+        match lane {
+            Lane::File => &self.parts.file,
+            Lane::Stdout => &self.parts.stdout,
+        }
+    }
+
+    fn sink(&self, lane: Lane) -> &Sink {
+        match lane {
+            Lane::File => &self.file,
+            Lane::Stdout => &self.stdout,
+        }
+    }
+
+    fn sink_mut(&mut self, lane: Lane) -> &mut Sink {
+        match lane {
+            Lane::File => &mut self.file,
+            Lane::Stdout => &mut self.stdout,
+        }
+    }
+
+    /// When the batch that waits is given up.
+    fn stall_deadline(&self) -> Option<Instant> {
+        let pending = self.pending.front()?;
+        let stall = if pending.batch.lane == Lane::File {
+            SINK_STALL
+        } else {
+            STDOUT_STALL
+        };
+        (!self.sink(pending.batch.lane).stalled).then(|| pending.since + stall)
+    }
+
+    /// The writer of the batch that waits stands still: its lines are dropped, and what remains is a marker, so that
+    /// PINGs behind it are answered when the writer moves again.
+    fn give_up(&mut self) {
+        let Some(mut pending) = self.pending.pop_front() else {
+            return;
+        };
+        let lane = pending.batch.lane;
+        self.sink_mut(lane).stalled = true;
+        if lane == Lane::File {
+            log::error!("log file writer stands still: lines are dropped until it moves again");
+        } else {
+            log::error!("standard output stands still: lines are dropped until it moves again");
+        }
+        self.drop_lines(&mut pending.batch);
+        self.pending.push_front(pending);
+    }
+
+    fn drop_lines(&self, batch: &mut LineBatch) {
+        let count = batch.lines.spans.len() as u64;
+        if batch.copy {
+            self.parts.metrics.stdout_copies_dropped.inc_by(count);
+        } else {
+            self.parts
+                .metrics
+                .dropped(DropReason::Stalled)
+                .inc_by(count);
+            if let Some(ack) = &batch.lines.ack {
+                ack.fail(Failure::NotWritten);
+            }
+        }
+        batch.lines = Arc::new(Lines::none());
+    }
+
+    fn on_log(&mut self, batch: LogBatch) {
+        let (seq, flush) = (batch.seq, batch.flush);
+        let sizes = &self.log_sizes;
+        let (lines, counts) =
+            verify::lines(batch, &mut self.parts.containers, Instant::now(), |size| {
+                sizes.observe(f64::from(size))
+            });
+        let metrics = &self.parts.metrics;
+        self.log_sizes.flush();
+        metrics.log.count.inc_by(counts.messages);
+        metrics.total_messages.inc_by(counts.messages);
+        metrics.total_bytes.inc_by(counts.bytes);
+        metrics.lines_in.inc_by(counts.messages);
+        if counts.messages > 0 {
+            metrics.packet_size.set(counts.last_bytes as i64);
+        }
+        if counts.malformed > 0 {
+            metrics
+                .malformed
+                .with_label_values(&["LOG"])
+                .inc_by(counts.malformed);
+            metrics
+                .dropped(DropReason::Malformed)
+                .inc_by(counts.malformed);
+            log::warn!(
+                "{} messages on LOG are no valid FlatBuffers LogMessage and were dropped",
+                counts.malformed
+            );
+        }
+        self.say_names();
+        self.last_seq = seq;
+        self.route(lines, flush);
+    }
+
+    /// Container names that could not have a file of their own are said once; the metrics of the files show the rest.
+    fn say_names(&mut self) {
+        let names = self.parts.containers.counts();
+        if names.overflowed > 0 && !self.said_overflow {
+            self.said_overflow = true;
+            log::warn!(
+                "too many containers: lines of further ones go to the file of the container %overflow"
+            );
+        }
+        if names.collided > 0 && !self.said_collision {
+            self.said_collision = true;
+            log::warn!(
+                "two containers would share a log file: the second one's file name is marked with a hash"
+            );
+        }
+    }
+
+    fn on_own(&mut self, first: OwnLine) {
+        let mut buffer = first.0;
+        let mut spans = vec![Span {
+            start: 0,
+            len: buffer.len() as u32,
+        }];
+        for line in self.parts.own.try_iter().take(OWN_LOG_LINES) {
+            spans.push(Span {
+                start: buffer.len() as u32,
+                len: line.0.len() as u32,
+            });
+            buffer.extend_from_slice(&line.0);
+        }
+        self.parts.metrics.lines_in.inc_by(spans.len() as u64);
+        let runs = vec![(Arc::clone(&self.own_container), spans.len() as u32)];
+        self.route(
+            Lines {
+                buffer: buffer.into(),
+                spans,
+                runs,
+                ack: None,
+            },
+            false,
+        );
+    }
+
+    fn route(&mut self, lines: Lines, flush: bool) {
+        let mode = self.parts.settings.load().cim.lmaas.logging_mode;
+        if matches!(mode, LoggingMode::Tcp | LoggingMode::Kafka) && self.said_mode != Some(mode) {
+            log::warn!("logging mode {mode:?} is not there yet: lines go to the log files");
+        }
+        self.said_mode = Some(mode);
+        let lines = Arc::new(lines);
+        let batch = |lane, copy| LineBatch {
+            lane,
+            seq: self.last_seq,
+            flush,
+            copy,
+            lines: Arc::clone(&lines),
+        };
+        // A marker goes to the file: only there do lines wait unwritten.
+        let (first, second) = match mode {
+            LoggingMode::Stdout if !lines.spans.is_empty() => (batch(Lane::Stdout, false), None),
+            LoggingMode::FileAndStdout if !lines.spans.is_empty() => {
+                (batch(Lane::File, false), Some(batch(Lane::Stdout, true)))
+            }
+            _ => (batch(Lane::File, false), None),
+        };
+        for batch in [Some(first), second].into_iter().flatten() {
+            self.parts.log_progress.sending(batch.lane, batch.seq);
+            self.send(batch);
+        }
+        if self.pending.is_empty() {
+            self.parts.log_progress.routed(self.last_seq);
+        }
+    }
+
+    fn send(&mut self, mut batch: LineBatch) {
+        let lane = batch.lane;
+        if let Some(waiting) = self
+            .pending
+            .iter_mut()
+            .find(|pending| pending.batch.lane == lane)
+        {
+            // The writer stands still; the marker in front answers for this batch too.
+            waiting.batch.seq = batch.seq;
+            return self.drop_lines(&mut batch);
+        }
+        match self.sender(lane).try_send(batch) {
+            Ok(()) => self.sink_mut(lane).stalled = false,
+            Err(TrySendError::Full(mut batch)) => {
+                if self.sink(lane).stalled {
+                    self.drop_lines(&mut batch);
+                }
+                self.pending.push_back(Pending {
+                    batch,
+                    since: Instant::now(),
+                });
+            }
+            Err(TrySendError::Disconnected(_)) => {}
+        }
+    }
+
+    fn on_events(&mut self, batch: &EventBatch) {
+        let now_ms = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .map_or(0, |since| since.as_millis() as i64);
+        let metrics = &self.parts.metrics;
+        for message in &batch.messages {
+            let payload = message.span.of(&batch.buffer);
+            let (of_subject, name, inbox, valid) = match message.subject {
+                Subject::Event => {
+                    let event = Event::read(payload);
+                    if let Ok(event) = &event {
+                        metrics
+                            .event_latency
+                            .set(now_ms.saturating_sub(event.event_time) as f64);
+                    }
+                    (
+                        &metrics.event,
+                        "EVENT",
+                        Some(&mut self.events),
+                        event.is_ok(),
+                    )
+                }
+                Subject::Config => (
+                    &metrics.config,
+                    "CONFIG",
+                    Some(&mut self.config),
+                    is_json_object(payload),
+                ),
+                Subject::Test => (&metrics.test, "TEST", None, true),
+            };
+            count(of_subject, metrics, payload.len());
+            if !valid {
+                metrics.malformed.with_label_values(&[name]).inc();
+                log::warn!(
+                    "a message on {name} of {} bytes is malformed and was dropped",
+                    payload.len()
+                );
+                if let Some(ack) = &message.ack {
+                    ack.fail(Failure::Malformed);
+                }
+            } else if let Some(inbox) = inbox {
+                let gone = inbox.push(payload);
+                if gone > 0 {
+                    metrics
+                        .inbox_dropped
+                        .with_label_values(&[name])
+                        .inc_by(gone);
+                    log::warn!("the inbox of {name} is full: its oldest messages were given up");
+                }
+                metrics
+                    .inbox_messages
+                    .with_label_values(&[name])
+                    .set(inbox.len() as i64);
+            }
+        }
+        self.parts.event_progress.routed(batch.seq);
+    }
+}
+
+fn count(subject: &SubjectMetrics, metrics: &Metrics, bytes: usize) {
+    subject.count.inc();
+    subject.size.observe(bytes as f64);
+    metrics.total_messages.inc();
+    metrics.total_bytes.inc_by(bytes as u64);
+    metrics.packet_size.set(bytes as i64);
+}
+
+fn is_json_object(payload: &[u8]) -> bool {
+    payload.trim_ascii_start().first() == Some(&b'{')
+        && serde_json::from_slice::<serde::de::IgnoredAny>(payload).is_ok()
+}
