@@ -1,0 +1,172 @@
+//! The settings that are CIM's own: `CIM_*` environment variables with the same-named flags, and the environment that a pod
+//! is given (DESIGN section 5, CONTRACT section 1). Resolved once at the start into one immutable value.
+//!
+//!     args.rs   flags, variables, help     resolve.rs   text -> values, every mistake collected
+//!     value.rs  reading one value          secret.rs    passwords from files
+//!
+//! An empty value counts as not given. A bad one keeps CIM from starting, but for the two ports of CONTRACT section 1 when they come
+//! from the environment, and `CTR_FIELDS_MANDATORY`: those are warned about, and the default is used.
+
+mod args;
+mod resolve;
+mod secret;
+mod value;
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+pub use args::{Given, OptionArgs};
+pub use resolve::{Resolved, resolve};
+pub use secret::{Secret, SecretError};
+
+use crate::limits;
+use crate::settings::{Files, InfraOverrides};
+
+/// Everything that is fixed when CIM starts.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// No `K8S_POD_ID`: not in a pod.
+    pub standalone: bool,
+    /// Where the NATS server listens; port 0: any free one.
+    pub nats: SocketAddr,
+    /// Where the operations API listens; port 0: any free one.
+    pub rest: SocketAddr,
+    /// Where `/metrics`, `/healthz` and `/readyz` are besides, when asked for.
+    pub metrics: Option<SocketAddr>,
+    /// Files and directories.
+    pub paths: Paths,
+    /// Limits of the NATS server.
+    pub nats_limits: NatsLimits,
+    /// What NATS clients must give.
+    pub nats_auth: NatsAuth,
+    /// What the answer to a registration says about the API gateway.
+    pub api_gateway: ApiGateway,
+    /// A registration must carry both container fields.
+    pub ctr_fields_mandatory: bool,
+    /// Who the environment says that this sidecar is.
+    pub names: Names,
+    /// etcd and Kafka addresses that win over common-infra.json.
+    pub infra: InfraOverrides,
+    /// What this version reads and checks, and does not use.
+    pub later: Later,
+}
+
+/// Files and directories.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Paths {
+    /// Log files.
+    pub log_dir: PathBuf,
+    /// Journal and offsets.
+    pub state_dir: PathBuf,
+    /// Configuration.
+    pub files: Files,
+    /// Token, CA and namespace of the service account.
+    pub service_account_dir: PathBuf,
+}
+
+/// Limits of the NATS server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NatsLimits {
+    /// Bytes of one payload, headers included.
+    pub payload_bytes: usize,
+    /// Bytes of one control line.
+    pub control_line_bytes: usize,
+    /// Connections at one time.
+    pub connections: usize,
+    /// Bytes that may wait for one client.
+    pub pending_bytes: usize,
+    /// Bytes that may wait for all clients together.
+    pub all_pending_bytes: usize,
+    /// Time between two PINGs.
+    pub ping_interval: Duration,
+    /// PINGs without an answer.
+    pub pings_outstanding: u32,
+    /// Time for CONNECT when authentication is on.
+    pub connect_timeout: Duration,
+    /// Time without a byte taken.
+    pub write_deadline: Duration,
+    /// Time between two reads of a connection that publishes a stream.
+    pub read_coalesce: Duration,
+}
+
+impl Default for NatsLimits {
+    fn default() -> Self {
+        Self {
+            payload_bytes: limits::PAYLOAD_BYTES,
+            control_line_bytes: limits::CONTROL_LINE_BYTES,
+            connections: limits::CONNECTIONS,
+            pending_bytes: limits::CLIENT_PENDING_BYTES,
+            all_pending_bytes: limits::ALL_PENDING_BYTES,
+            ping_interval: limits::PING_INTERVAL,
+            pings_outstanding: limits::PINGS_OUTSTANDING,
+            connect_timeout: limits::CONNECT_TIMEOUT,
+            write_deadline: limits::WRITE_DEADLINE,
+            read_coalesce: limits::READ_COALESCE,
+        }
+    }
+}
+
+/// What NATS clients must give in CONNECT.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum NatsAuth {
+    /// Nothing.
+    #[default]
+    Open,
+    /// `user` and `pass`.
+    User {
+        /// The user.
+        user: String,
+        /// The password.
+        password: Secret,
+    },
+    /// `auth_token`.
+    Token(Secret),
+}
+
+/// What the answer to a registration says about the API gateway; `None` is an empty text there.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ApiGateway {
+    /// `apigw_username`.
+    pub username: Option<String>,
+    /// `apigw_password`.
+    pub password: Option<Secret>,
+}
+
+/// Who the environment says that this sidecar is. Untrusted text: [`crate::identity`] makes it safe.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Names {
+    /// `K8S_POD_ID`.
+    pub pod: Option<String>,
+    /// `K8S_NAMESPACE`.
+    pub namespace: Option<String>,
+    /// `K8S_CONTAINER_ID`.
+    pub container_id: Option<String>,
+    /// `NF`.
+    pub nf: Option<String>,
+    /// `NF_TYPE`.
+    pub nf_type: Option<String>,
+    /// `NF_PREFIX`.
+    pub nf_prefix: Option<String>,
+}
+
+/// Read and checked, for later versions.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Later {
+    /// `CIM_KAFKA_OPTS`, in order; a value may be a password.
+    pub kafka_opts: Vec<(String, Secret)>,
+    /// `CIM_NATS_URL`; may hold credentials.
+    pub nats_url: Option<Secret>,
+    /// `CIM_APP_URL`.
+    pub app_url: Option<String>,
+    /// `MS_CONFIG_REVISION`.
+    pub ms_config_revision: Option<String>,
+    /// `NF_CONFIG_REVISION`.
+    pub nf_config_revision: Option<String>,
+}
+
+/// Loopback, where everything listens unless told otherwise.
+const LOOPBACK: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
+
+#[cfg(test)]
+mod tests;

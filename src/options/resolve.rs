@@ -1,0 +1,297 @@
+//! All settings that are CIM's own, from text to values. Reads no file but those of secrets.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::time::Duration;
+
+use super::args::Given;
+use super::secret::Secret;
+use super::value::Reader;
+use super::{ApiGateway, Later, Names, NatsAuth, NatsLimits, Options, Paths};
+use crate::limits;
+use crate::settings::address::{self, ENDPOINTS, HOST_PORT};
+use crate::settings::problem::{Problem, Problems, mask_credentials};
+use crate::settings::{Files, InfraOverrides, Shown};
+
+/// Settings as resolved, and what is to be said about them.
+#[derive(Debug)]
+pub struct Resolved {
+    /// What is in force; only to be used when there are no `problems`.
+    pub options: Options,
+    /// Every setting, its value and where it comes from; secrets masked.
+    pub shown: Vec<Shown>,
+    /// Taken, but worth a look.
+    pub warnings: Vec<String>,
+    /// Not taken: CIM must not start.
+    pub problems: Problems,
+}
+
+const MS_10: Duration = Duration::from_millis(10);
+const MINUTE: Duration = Duration::from_secs(60);
+const HOUR: Duration = Duration::from_secs(3600);
+
+/// Reads all settings; collects every mistake.
+pub fn resolve(given: &Given) -> Resolved {
+    let mut reader = Reader::new(given);
+    let r = &mut reader;
+    let standalone = !r.has("K8S_POD_ID");
+    let (nats_port, rest_port) = (r.port("CIM_NATS_PORT", 4222), r.port("CIM_REST_PORT", 6060));
+    let nats = SocketAddr::new(r.address("CIM_NATS_BIND"), nats_port);
+    let rest = SocketAddr::new(r.address("CIM_REST_BIND"), rest_port);
+    if nats == rest && nats_port != 0 {
+        r.problem(
+            "CIM_REST_PORT",
+            rest_port.to_string(),
+            "another port than CIM_NATS_PORT",
+        );
+    }
+    let options = Options {
+        standalone,
+        nats,
+        rest,
+        metrics: r.socket_address("CIM_METRICS_BIND"),
+        paths: paths(r, standalone),
+        nats_limits: nats_limits(r),
+        nats_auth: nats_auth(r),
+        api_gateway: api_gateway(r),
+        names: names(r),
+        ctr_fields_mandatory: r.flag("CTR_FIELDS_MANDATORY"),
+        infra: infra(r),
+        later: later(r),
+    };
+    Resolved {
+        options,
+        shown: reader.shown,
+        warnings: reader.warnings,
+        problems: reader.problems,
+    }
+}
+
+fn paths(r: &mut Reader<'_>, standalone: bool) -> Paths {
+    let [log, conf, shipped, infra] = if standalone {
+        [
+            "cim-data/logs",
+            "cim-data/conf/cim.json",
+            "cim-data/config/cim.json",
+            "cim-data/conf/static/common-infra.json",
+        ]
+    } else {
+        [
+            "/opt/logs",
+            "/opt/conf/cim.json",
+            "/opt/config/cim.json",
+            "/opt/conf/static/common-infra.json",
+        ]
+    };
+    let log_dir = r.path("CIM_LOG_DIR", Path::new(log));
+    Paths {
+        state_dir: r.path("CIM_STATE_DIR", &log_dir.join(".cim")),
+        files: Files {
+            cim: r.path("CIM_CONF_FILE", Path::new(conf)),
+            shipped: r.path("CIM_SHIPPED_CONF_FILE", Path::new(shipped)),
+            infra: r.path("CIM_INFRA_FILE", Path::new(infra)),
+        },
+        service_account_dir: r.path(
+            "CIM_SERVICE_ACCOUNT_DIR",
+            Path::new("/var/run/secrets/kubernetes.io/serviceaccount"),
+        ),
+        log_dir,
+    }
+}
+
+fn nats_limits(r: &mut Reader<'_>) -> NatsLimits {
+    let d = NatsLimits::default();
+    let control_lines = 512..=limits::READ_BLOCK_BYTES / 2;
+    let limits = NatsLimits {
+        // A message must fit an inbox.
+        payload_bytes: r.number(
+            "CIM_NATS_MAX_PAYLOAD",
+            1024..=limits::INBOX_BYTES,
+            d.payload_bytes,
+        ),
+        control_line_bytes: r.number(
+            "CIM_NATS_MAX_CONTROL_LINE",
+            control_lines,
+            d.control_line_bytes,
+        ),
+        connections: r.number("CIM_NATS_MAX_CONNECTIONS", 1..=65_536, d.connections),
+        pending_bytes: r.number("CIM_NATS_MAX_PENDING", 4096..=1 << 30, d.pending_bytes),
+        all_pending_bytes: r.number(
+            "CIM_NATS_MAX_PENDING_TOTAL",
+            4096..=1 << 30,
+            d.all_pending_bytes,
+        ),
+        ping_interval: r.time("CIM_NATS_PING_INTERVAL", MS_10..=HOUR, d.ping_interval),
+        pings_outstanding: r.number("CIM_NATS_PING_MAX", 1..=100, d.pings_outstanding),
+        connect_timeout: r.time(
+            "CIM_NATS_CONNECT_TIMEOUT",
+            MS_10..=MINUTE,
+            d.connect_timeout,
+        ),
+        write_deadline: r.time("CIM_NATS_WRITE_DEADLINE", MS_10..=HOUR, d.write_deadline),
+        read_coalesce: Duration::from_micros(r.number(
+            "CIM_READ_COALESCE_US",
+            0..=100_000,
+            u64::try_from(d.read_coalesce.as_micros()).unwrap_or(u64::MAX),
+        )),
+    };
+    let one_message = limits.payload_bytes + limits.control_line_bytes;
+    if limits.pending_bytes < one_message {
+        let allowed = format!("at least one message: {one_message} (payload and control line)");
+        r.problem(
+            "CIM_NATS_MAX_PENDING",
+            limits.pending_bytes.to_string(),
+            &allowed,
+        );
+    }
+    if limits.all_pending_bytes < limits.pending_bytes {
+        let allowed = format!("at least CIM_NATS_MAX_PENDING: {}", limits.pending_bytes);
+        let value = limits.all_pending_bytes.to_string();
+        r.problem("CIM_NATS_MAX_PENDING_TOTAL", value, &allowed);
+    }
+    limits
+}
+
+fn nats_auth(r: &mut Reader<'_>) -> NatsAuth {
+    let user = r.any_text("CIM_NATS_USER");
+    let password = r.secret_file("CIM_NATS_PASSWORD_FILE");
+    let token = r.secret_file("CIM_NATS_TOKEN_FILE");
+    let [has_user, has_password, has_token] = [
+        "CIM_NATS_USER",
+        "CIM_NATS_PASSWORD_FILE",
+        "CIM_NATS_TOKEN_FILE",
+    ]
+    .map(|name| r.has(name));
+    if has_user != has_password {
+        let (there, missing) = if has_user {
+            ("CIM_NATS_USER", "together with CIM_NATS_PASSWORD_FILE")
+        } else {
+            ("CIM_NATS_PASSWORD_FILE", "together with CIM_NATS_USER")
+        };
+        r.problem(there, "alone, it".to_owned(), missing);
+    }
+    if has_token && (has_user || has_password) {
+        let allowed = "either a token, or user and password";
+        r.problem(
+            "CIM_NATS_TOKEN_FILE",
+            "with CIM_NATS_USER, it".to_owned(),
+            allowed,
+        );
+    }
+    match (user, password, token) {
+        (_, _, Some(token)) => NatsAuth::Token(token),
+        (Some(user), Some(password), None) => NatsAuth::User { user, password },
+        _ => NatsAuth::Open,
+    }
+}
+
+fn api_gateway(r: &mut Reader<'_>) -> ApiGateway {
+    let gateway = ApiGateway {
+        username: r.any_text("CIM_APIGW_USERNAME"),
+        password: r.secret_file("CIM_APIGW_PASSWORD_FILE"),
+    };
+    if r.has("CIM_APIGW_USERNAME") != r.has("CIM_APIGW_PASSWORD_FILE") {
+        let warning =
+            "CIM_APIGW_USERNAME and CIM_APIGW_PASSWORD_FILE belong together; only one is given";
+        r.warnings.push(warning.to_owned());
+    }
+    gateway
+}
+
+fn names(r: &mut Reader<'_>) -> Names {
+    // Made safe and warned about in `identity`: the platform gives them, and CIM must come up.
+    Names {
+        pod: r.any_text("K8S_POD_ID"),
+        namespace: r.any_text("K8S_NAMESPACE"),
+        container_id: r.any_text("K8S_CONTAINER_ID"),
+        nf: r.any_text("NF"),
+        nf_type: r.any_text("NF_TYPE"),
+        nf_prefix: r.any_text("NF_PREFIX"),
+    }
+}
+
+fn infra(r: &mut Reader<'_>) -> InfraOverrides {
+    let etcd =
+        |list: &str| address::is_list(list, |one| address::is_endpoint(one, &["http", "https"]));
+    let etcd_url = r.text("CIM_ETCD_URL", ENDPOINTS, etcd);
+    let brokers = |list: &str| address::is_list(list, address::is_host_port);
+    let allowed = format!("{HOST_PORT}, several separated by commas");
+    let kafka = r.text("CIM_KAFKA_BROKERS", &allowed, brokers);
+    let kafka = kafka.map(|list| address::items(&list).map(str::to_owned).collect());
+    InfraOverrides {
+        etcd_url: etcd_url.map(|url| (url, r.source("CIM_ETCD_URL"))),
+        kafka_brokers: kafka.map(|list| (list, r.source("CIM_KAFKA_BROKERS"))),
+    }
+}
+
+fn later(r: &mut Reader<'_>) -> Later {
+    let unused = [
+        "CIM_KAFKA_OPTS",
+        "CIM_NATS_URL",
+        "CIM_APP_URL",
+        "CIM_ETCD_URL",
+        "CIM_KAFKA_BROKERS",
+    ];
+    for name in unused {
+        if r.has(name) {
+            let warning = format!("{name}: this version does not use it yet");
+            r.warnings.push(warning);
+        }
+    }
+    let nats_url = |url: &str| {
+        let host = url.rsplit_once('@').map_or_else(
+            || url.to_owned(),
+            |(before, host)| {
+                let scheme = before.find("://").and_then(|at| before.get(..at + 3));
+                format!("{}{host}", scheme.unwrap_or_default())
+            },
+        );
+        let good = address::is_endpoint(&host, &["nats", "tls"]);
+        good.then(|| Secret::new(url))
+    };
+    let shown_url = |url: &Secret| mask_credentials(url.reveal());
+    let keys = |opts: &Vec<(String, Secret)>| {
+        let shown: Vec<_> = opts.iter().map(|(key, _)| format!("{key}=***")).collect();
+        shown.join(",")
+    };
+    let app = "http://host:port or https://host:port";
+    Later {
+        kafka_opts: r
+            .secret_text(
+                "CIM_KAFKA_OPTS",
+                "key=value, several separated by commas",
+                kafka_opts,
+                keys,
+            )
+            .unwrap_or_default(),
+        nats_url: r.secret_text("CIM_NATS_URL", "nats://host:port", nats_url, shown_url),
+        app_url: r.text("CIM_APP_URL", app, address::is_http_url),
+        ms_config_revision: r.any_text("MS_CONFIG_REVISION"),
+        nf_config_revision: r.any_text("NF_CONFIG_REVISION"),
+    }
+}
+
+fn kafka_opts(text: &str) -> Option<Vec<(String, Secret)>> {
+    let is_key = |key: &str| {
+        let good = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b"._-".contains(&b);
+        !key.is_empty() && key.bytes().all(good)
+    };
+    let option = |item: &str| {
+        let (key, value) = item.split_once('=')?;
+        let key = key.trim();
+        is_key(key).then(|| (key.to_owned(), Secret::new(value)))
+    };
+    address::items(text).map(option).collect()
+}
+
+impl Resolved {
+    /// The problems, one a line, for standard error.
+    pub fn complaint(&self) -> Option<String> {
+        let lines: Vec<_> = self.problems.iter().map(Problem::to_string).collect();
+        let more = match self.problems.more() {
+            0 => String::new(),
+            more => format!("\nand {more} more"),
+        };
+        (!lines.is_empty()).then(|| format!("{}{more}", lines.join("\n")))
+    }
+}
