@@ -8,7 +8,7 @@
     missing_docs
 )]
 
-#[path = "support/http.rs"]
+#[path = "support/operations.rs"]
 mod http;
 
 use std::fs::File;

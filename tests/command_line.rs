@@ -1,0 +1,327 @@
+//! `cim emit` and `cim tail` against a running CIM, as a user types them.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    missing_docs
+)]
+
+mod support;
+
+use std::io::Write;
+use std::process::{Child, Command, Output, Stdio};
+use std::time::Duration;
+
+use support::capture::Capture;
+use support::cim::wait;
+use support::{Cim, NatsWire, Options, PATIENCE, eventually};
+
+fn cim(args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_cim"));
+    command.args(args).env_clear().stdin(Stdio::null());
+    command
+}
+
+/// Runs to the end; `input` is given on standard input.
+fn run(command: &mut Command, input: &[u8]) -> Output {
+    let mut child = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    let input = input.to_vec();
+    let writer = std::thread::spawn(move || {
+        let _ = stdin.write_all(&input);
+    });
+    let output = child.wait_with_output().unwrap();
+    writer.join().unwrap();
+    output
+}
+
+#[test]
+fn emit_publishes_its_arguments_as_one_line() {
+    let daemon = Cim::start(Options::new());
+    let server = daemon.nats.to_string();
+    let args = [
+        "emit",
+        "log",
+        "--container",
+        "app",
+        "--container-id",
+        "7",
+        "--server",
+        &server,
+    ];
+    let output = run(cim(&args).args(["hello", "world"]), b"");
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    // Exit code 0 means stored: no waiting.
+    assert_eq!(daemon.lines_of("app"), [b"hello world".to_vec()]);
+}
+
+#[test]
+fn emit_publishes_standard_input_line_by_line() {
+    let daemon = Cim::start(Options::new().large_files());
+    let mut lines: Vec<Vec<u8>> = vec![b"".to_vec(), b"\xff\x00".to_vec(), b"a\r".to_vec()];
+    lines.extend((0..20_000).map(|n| format!("line {n}").into_bytes()));
+    let input = lines.join(&b'\n');
+    let port = daemon.nats.port().to_string();
+    let output = run(
+        cim(&["emit", "log", "--container", "app", "-"]).env("CIM_NATS_PORT", port),
+        &input,
+    );
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    assert_eq!(daemon.lines_of("app"), lines);
+}
+
+#[test]
+fn emit_sends_a_line_that_is_too_long_in_pieces() {
+    let daemon = Cim::start(Options::new());
+    let long = vec![b'x'; 3_000_000];
+    let server = daemon.nats.to_string();
+    let output = run(
+        &mut cim(&[
+            "emit",
+            "log",
+            "--container",
+            "app",
+            "--server",
+            &server,
+            "-",
+        ]),
+        &long,
+    );
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    let lines = daemon.lines_of("app");
+    assert_eq!(lines.len(), 3);
+    assert_eq!(lines.concat(), long);
+}
+
+#[test]
+fn emit_says_when_nobody_listens() {
+    let free = std::net::TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap();
+    let output = run(
+        &mut cim(&["emit", "log", "--server", &free.to_string(), "x"]),
+        b"",
+    );
+    assert_eq!(output.status.code(), Some(3));
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert!(text.contains(&free.to_string()), "{text}");
+    assert!(!text.contains("panicked"), "{text}");
+}
+
+#[test]
+fn emit_says_when_the_connection_is_lost() {
+    let mut daemon = Cim::start(Options::new());
+    let server = daemon.nats.to_string();
+    let mut child = cim(&[
+        "emit",
+        "log",
+        "--container",
+        "app",
+        "--server",
+        &server,
+        "-",
+    ])
+    .stdin(Stdio::piped())
+    .stderr(Stdio::piped())
+    .spawn()
+    .unwrap();
+    let stderr = Capture::start(child.stderr.take().unwrap(), false);
+    let mut stdin = child.stdin.take().unwrap();
+    stdin.write_all(b"first\n").unwrap();
+    eventually(PATIENCE, || daemon.text_of("app") == b"first\n");
+    daemon.kill9();
+    // Standard input stays open: it must not take its end to notice.
+    let status = wait(&mut child, PATIENCE).expect("emit ends");
+    assert_eq!(status.code(), Some(4), "{}", stderr.text());
+    drop(stdin);
+}
+
+/// `cim tail` that has subscribed.
+struct Tail {
+    child: Child,
+    stdout: Capture,
+    stderr: Capture,
+}
+
+impl Tail {
+    fn start(daemon: &Cim, args: &[&str]) -> Self {
+        let server = daemon.nats.to_string();
+        let mut child = cim(&["tail", "--server", &server])
+            .args(args)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let stdout = Capture::start(child.stdout.take().unwrap(), false);
+        let stderr = Capture::start(child.stderr.take().unwrap(), false);
+        let ready = stderr.wait_for(PATIENCE, |bytes| memchr::memmem::find(bytes, b"listening"));
+        assert!(ready.is_some(), "{}", stderr.text());
+        Self {
+            child,
+            stdout,
+            stderr,
+        }
+    }
+
+    fn signal(&self, signal: support::Signal) {
+        let pid = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process(pid, signal).unwrap();
+    }
+}
+
+impl Drop for Tail {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn tail_prints_what_passes_at_once() {
+    let daemon = Cim::start(Options::new());
+    let tail = Tail::start(&daemon, &[">"]);
+    let mut wire = daemon.client();
+    let mut check = |subject: &str, payload: &[u8], expected: &str| {
+        let seen = tail.stdout.bytes().len();
+        wire.publish(subject, payload);
+        let line = tail.stdout.wait_for(PATIENCE, |bytes| {
+            let new = &bytes[seen..];
+            new.ends_with(b"\n")
+                .then(|| String::from_utf8_lossy(new).into_owned())
+        });
+        let line = line.unwrap_or_else(|| panic!("nothing for {subject}: {}", tail.stderr.text()));
+        assert!(line.contains(expected), "{line:?}");
+    };
+    check(
+        "LOG",
+        &support::nats::log("app", "1", b"a line"),
+        "app: a line",
+    );
+    check(
+        "EVENT",
+        &support::nats::event("Started"),
+        "\"event_name\":\"Started\"",
+    );
+    check("LOG", b"no FlatBuffer", "malformed");
+    check("EVENT", &[0xff; 100], "malformed");
+    check("CONFIG", b"{\"a\":1}", "CONFIG: {\"a\":1}");
+    check(
+        "other.subject",
+        b"\x1b[31m\xff",
+        "other.subject: \\x1b[31m\\xff",
+    );
+}
+
+#[test]
+fn tail_ends_after_its_count() {
+    let daemon = Cim::start(Options::new());
+    let mut tail = Tail::start(&daemon, &["LOG", "--count", "2"]);
+    let mut wire = daemon.client();
+    for n in 0..5 {
+        wire.publish_log("app", "1", format!("{n}").as_bytes());
+    }
+    let status = wait(&mut tail.child, PATIENCE).expect("tail ends");
+    assert_eq!(status.code(), Some(0));
+    assert!(tail.stdout.wait_closed(PATIENCE));
+    assert_eq!(tail.stdout.text(), "app: 0\napp: 1\n");
+}
+
+#[test]
+fn tail_ends_at_sigint() {
+    let daemon = Cim::start(Options::new());
+    let mut tail = Tail::start(&daemon, &["LOG"]);
+    tail.signal(support::Signal::INT);
+    let status = wait(&mut tail.child, PATIENCE).expect("tail ends");
+    assert_eq!(status.code(), Some(0));
+}
+
+#[test]
+fn tail_ends_quietly_when_nobody_reads_it() {
+    let daemon = Cim::start(Options::new());
+    let server = daemon.nats.to_string();
+    let mut child = cim(&["tail", "LOG", "--server", &server])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let stderr = Capture::start(child.stderr.take().unwrap(), false);
+    assert!(
+        stderr
+            .wait_for(PATIENCE, |bytes| memchr::memmem::find(bytes, b"listening"))
+            .is_some()
+    );
+    drop(child.stdout.take());
+    // No message passes: it notices all the same.
+    let status = wait(&mut child, PATIENCE).expect("tail ends");
+    assert_eq!(status.code(), Some(0), "{}", stderr.text());
+    stderr.wait_closed(PATIENCE);
+    assert!(!stderr.text().contains("anic"), "{}", stderr.text());
+}
+
+#[test]
+fn tail_says_when_nobody_listens() {
+    let free = std::net::TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap();
+    let output = run(
+        &mut cim(&["tail", "LOG", "--server", &free.to_string()]),
+        b"",
+    );
+    assert_eq!(output.status.code(), Some(3));
+}
+
+#[test]
+fn check_and_help_answer() {
+    for args in [
+        &["--help"][..],
+        &["--version"],
+        &["emit", "log", "--help"],
+        &["tail", "--help"],
+        &["check", "--help"],
+    ] {
+        let output = run(&mut cim(args), b"");
+        assert!(output.status.success(), "{args:?}");
+        assert!(output.stdout.len() > 10, "{args:?}");
+    }
+    let output = run(&mut cim(&["no-such-command"]), b"");
+    assert_eq!(output.status.code(), Some(2));
+}
+
+#[test]
+fn the_harness_waits_with_limits() {
+    // Whoever reads this harness relies on it: a server that says nothing is noticed.
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = silent.local_addr().unwrap();
+    let answer = std::thread::spawn(move || {
+        let (mut stream, _) = silent.accept().unwrap();
+        stream.write_all(b"INFO {}\r\n").unwrap();
+        stream
+    });
+    let mut wire = NatsWire::open(address);
+    wire.patience = Duration::from_millis(50);
+    assert_eq!(
+        wire.try_line().unwrap_err().kind(),
+        std::io::ErrorKind::TimedOut
+    );
+    drop(answer.join().unwrap());
+}

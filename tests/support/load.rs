@@ -1,0 +1,166 @@
+//! A publisher of numbered lines on a thread of its own, and the check of what arrived.
+
+use std::collections::VecDeque;
+use std::io::{BufRead, BufReader, Write};
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+
+use super::NatsWire;
+use super::nats::{log, publish};
+
+/// Lines of one write.
+const LINES_A_WRITE: u64 = 50;
+
+/// A publisher that sends as fast as it is let. Its lines are those of [`line`], numbered from 0.
+pub struct Load {
+    shared: Arc<Shared>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+#[derive(Default)]
+struct Shared {
+    sent: AtomicU64,
+    acknowledged: AtomicU64,
+    stop: AtomicBool,
+    ended: AtomicBool,
+    /// How many lines had been sent before each PING that has no answer yet.
+    pings: Mutex<VecDeque<u64>>,
+}
+
+impl Load {
+    /// Publishes to `container` on a connection of its own, with a PING after every `ping_every` writes.
+    pub fn start(
+        to: SocketAddr,
+        container: &str,
+        connection: u32,
+        ping_every: Option<u64>,
+    ) -> Self {
+        let shared = Arc::new(Shared::default());
+        let wire = NatsWire::connect(to);
+        let (mut out, answers) = (wire.stream(), wire.stream());
+        out.set_write_timeout(None).unwrap();
+        answers.set_read_timeout(None).unwrap();
+        let (own, of_reader) = (Arc::clone(&shared), Arc::clone(&shared));
+        let container = container.to_owned();
+        let writer = std::thread::spawn(move || {
+            own.publish(&mut out, &container, connection, ping_every);
+            own.ended.store(true, SeqCst);
+            // Closing would discard what the server has not read: the stream stays open in `answers`.
+            let _ = out.shutdown(std::net::Shutdown::Write);
+        });
+        let reader = std::thread::spawn(move || of_reader.read(BufReader::new(answers)));
+        Self {
+            shared,
+            threads: vec![writer, reader],
+        }
+    }
+
+    /// Lines that were handed to the kernel whole.
+    pub fn sent(&self) -> u64 {
+        self.shared.sent.load(SeqCst)
+    }
+
+    /// Lines before the last PING that was answered.
+    pub fn acknowledged(&self) -> u64 {
+        self.shared.acknowledged.load(SeqCst)
+    }
+
+    /// The publisher has ended: it was told to, or the connection is gone.
+    pub fn ended(&self) -> bool {
+        self.shared.ended.load(SeqCst)
+    }
+
+    /// Ends the publisher, waits until the server has closed the connection, and returns how many lines were sent.
+    pub fn stop(mut self) -> u64 {
+        self.shared.stop.store(true, SeqCst);
+        for thread in self.threads.drain(..) {
+            thread.join().unwrap();
+        }
+        self.sent()
+    }
+}
+
+impl Shared {
+    fn publish(
+        &self,
+        out: &mut impl Write,
+        container: &str,
+        connection: u32,
+        ping_every: Option<u64>,
+    ) {
+        let mut block = Vec::new();
+        let mut writes = 0;
+        while !self.stop.load(SeqCst) {
+            let first = self.sent.load(SeqCst);
+            block.clear();
+            for number in first..first + LINES_A_WRITE {
+                let payload = log(container, "0123456789ab", &line(connection, number));
+                block.extend(publish("LOG", None, &payload));
+            }
+            if out.write_all(&block).is_err() {
+                return;
+            }
+            self.sent.store(first + LINES_A_WRITE, SeqCst);
+            writes += 1;
+            if ping_every.is_some_and(|every| writes % every == 0) {
+                self.pings.lock().unwrap().push_back(first + LINES_A_WRITE);
+                if out.write_all(b"PING\r\n").is_err() {
+                    return;
+                }
+            }
+        }
+    }
+
+    fn read(&self, answers: impl BufRead) {
+        for answer in answers.lines() {
+            match answer.as_deref() {
+                Ok("PONG") => {
+                    let sent = self.pings.lock().unwrap().pop_front();
+                    self.acknowledged
+                        .store(sent.expect("a PONG for each PING"), SeqCst);
+                }
+                Ok(_) => {}
+                Err(_) => return,
+            }
+        }
+    }
+}
+
+/// Line `number` of `connection`: 200 bytes or so.
+pub fn line(connection: u32, number: u64) -> Vec<u8> {
+    format!("c{connection:03} n{number:012} {}", "x".repeat(180)).into_bytes()
+}
+
+/// The connection and the number of a line of [`line`].
+#[track_caller]
+pub fn parse(text: &[u8]) -> (u32, u64) {
+    let parsed = std::str::from_utf8(text).ok().and_then(|text| {
+        let mut words = text.split(' ');
+        let connection = words.next()?.strip_prefix('c')?.parse().ok()?;
+        let number = words.next()?.strip_prefix('n')?.parse().ok()?;
+        Some((connection, number))
+    });
+    let (connection, number) =
+        parsed.unwrap_or_else(|| panic!("torn: {:?}", String::from_utf8_lossy(text)));
+    assert_eq!(text, line(connection, number), "damaged");
+    (connection, number)
+}
+
+/// Checks that the lines of each connection are 0, 1, 2 … without a gap, a double or a change of order; returns how
+/// many each of the connections 0..`connections` has.
+#[track_caller]
+pub fn check_in_order(lines: &[Vec<u8>], connections: u32) -> Vec<u64> {
+    let mut next = vec![0; connections as usize];
+    for text in lines {
+        let (connection, number) = parse(text);
+        let expected = &mut next[connection as usize];
+        assert_eq!(
+            number, *expected,
+            "connection {connection}: lost, doubled or out of order"
+        );
+        *expected += 1;
+    }
+    next
+}
