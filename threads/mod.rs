@@ -7,3 +7,23 @@ pub mod nats_subscriptions;
 pub mod signals;
 pub mod spawn;
 pub mod stdout_writer;
+
+#[cfg(test)]
+pub(crate) mod testing {
+    //! Waiting in tests.
+
+    use std::time::{Duration, Instant};
+
+    /// Waits until `condition` holds; fails the test after 20 s.
+    #[track_caller]
+    pub fn eventually(condition: impl Fn() -> bool) {
+        let start = Instant::now();
+        while !condition() {
+            assert!(
+                start.elapsed() < Duration::from_secs(20),
+                "it never happened"
+            );
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+}

@@ -55,9 +55,11 @@ pub trait Disk {
 #[derive(Debug, Default)]
 pub struct RealDisk;
 
+// The types of the fields differ between processors.
+#[allow(clippy::unnecessary_cast)]
 fn stat_of(stat: &fs::Stat) -> Stat {
     Stat {
-        id: (stat.st_dev, stat.st_ino),
+        id: (stat.st_dev as u64, stat.st_ino as u64),
         len: u64::try_from(stat.st_size).unwrap_or(0),
         links: stat.st_nlink as u64,
         regular: FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile,
