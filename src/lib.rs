@@ -14,6 +14,7 @@
 )]
 
 pub mod cli;
+pub mod daemon;
 pub mod events;
 pub mod health;
 pub mod http;
@@ -25,7 +26,9 @@ pub mod nats;
 pub mod options;
 pub mod own_log;
 pub mod progress;
+pub mod registrar;
 pub mod registration;
+pub mod secret;
 pub mod settings;
 pub mod tap;
 pub mod wire;

@@ -9,18 +9,18 @@
 
 mod args;
 mod resolve;
-mod secret;
+
 mod value;
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
-use std::time::Duration;
 
+pub use crate::secret::Secret;
 pub use args::{Given, OptionArgs};
 pub use resolve::{Resolved, resolve};
-pub use secret::{Secret, SecretError};
 
-use crate::limits;
+use crate::nats;
+use crate::nats::auth::Auth;
 use crate::settings::{Files, InfraOverrides};
 
 /// Everything that is fixed when CIM starts.
@@ -37,9 +37,9 @@ pub struct Options {
     /// Files and directories.
     pub paths: Paths,
     /// Limits of the NATS server.
-    pub nats_limits: NatsLimits,
+    pub nats_limits: nats::Limits,
     /// What NATS clients must give.
-    pub nats_auth: NatsAuth,
+    pub nats_auth: Auth,
     /// What the answer to a registration says about the API gateway.
     pub api_gateway: ApiGateway,
     /// A registration must carry both container fields.
@@ -63,65 +63,6 @@ pub struct Paths {
     pub files: Files,
     /// Token, CA and namespace of the service account.
     pub service_account_dir: PathBuf,
-}
-
-/// Limits of the NATS server.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct NatsLimits {
-    /// Bytes of one payload, headers included.
-    pub payload_bytes: usize,
-    /// Bytes of one control line.
-    pub control_line_bytes: usize,
-    /// Connections at one time.
-    pub connections: usize,
-    /// Bytes that may wait for one client.
-    pub pending_bytes: usize,
-    /// Bytes that may wait for all clients together.
-    pub all_pending_bytes: usize,
-    /// Time between two PINGs.
-    pub ping_interval: Duration,
-    /// PINGs without an answer.
-    pub pings_outstanding: u32,
-    /// Time for CONNECT when authentication is on.
-    pub connect_timeout: Duration,
-    /// Time without a byte taken.
-    pub write_deadline: Duration,
-    /// Time between two reads of a connection that publishes a stream.
-    pub read_coalesce: Duration,
-}
-
-impl Default for NatsLimits {
-    fn default() -> Self {
-        Self {
-            payload_bytes: limits::PAYLOAD_BYTES,
-            control_line_bytes: limits::CONTROL_LINE_BYTES,
-            connections: limits::CONNECTIONS,
-            pending_bytes: limits::CLIENT_PENDING_BYTES,
-            all_pending_bytes: limits::ALL_PENDING_BYTES,
-            ping_interval: limits::PING_INTERVAL,
-            pings_outstanding: limits::PINGS_OUTSTANDING,
-            connect_timeout: limits::CONNECT_TIMEOUT,
-            write_deadline: limits::WRITE_DEADLINE,
-            read_coalesce: limits::READ_COALESCE,
-        }
-    }
-}
-
-/// What NATS clients must give in CONNECT.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub enum NatsAuth {
-    /// Nothing.
-    #[default]
-    Open,
-    /// `user` and `pass`.
-    User {
-        /// The user.
-        user: String,
-        /// The password.
-        password: Secret,
-    },
-    /// `auth_token`.
-    Token(Secret),
 }
 
 /// What the answer to a registration says about the API gateway; `None` is an empty text there.

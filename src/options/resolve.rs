@@ -5,10 +5,11 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::args::Given;
-use super::secret::Secret;
 use super::value::Reader;
-use super::{ApiGateway, Later, Names, NatsAuth, NatsLimits, Options, Paths};
+use super::{ApiGateway, Later, Names, Options, Paths};
 use crate::limits;
+use crate::nats::{self, auth::Auth};
+use crate::secret::Secret;
 use crate::settings::address::{self, ENDPOINTS, HOST_PORT};
 use crate::settings::problem::{Problem, Problems, mask_credentials};
 use crate::settings::{Files, InfraOverrides, Shown};
@@ -99,10 +100,10 @@ fn paths(r: &mut Reader<'_>, standalone: bool) -> Paths {
     }
 }
 
-fn nats_limits(r: &mut Reader<'_>) -> NatsLimits {
-    let d = NatsLimits::default();
+fn nats_limits(r: &mut Reader<'_>) -> nats::Limits {
+    let d = nats::Limits::default();
     let control_lines = 512..=limits::READ_BLOCK_BYTES / 2;
-    let limits = NatsLimits {
+    let limits = nats::Limits {
         // A message must fit an inbox.
         payload_bytes: r.number(
             "CIM_NATS_MAX_PAYLOAD",
@@ -115,7 +116,11 @@ fn nats_limits(r: &mut Reader<'_>) -> NatsLimits {
             d.control_line_bytes,
         ),
         connections: r.number("CIM_NATS_MAX_CONNECTIONS", 1..=65_536, d.connections),
-        pending_bytes: r.number("CIM_NATS_MAX_PENDING", 4096..=1 << 30, d.pending_bytes),
+        client_pending_bytes: r.number(
+            "CIM_NATS_MAX_PENDING",
+            4096..=1 << 30,
+            d.client_pending_bytes,
+        ),
         all_pending_bytes: r.number(
             "CIM_NATS_MAX_PENDING_TOTAL",
             4096..=1 << 30,
@@ -134,25 +139,29 @@ fn nats_limits(r: &mut Reader<'_>) -> NatsLimits {
             0..=100_000,
             u64::try_from(d.read_coalesce.as_micros()).unwrap_or(u64::MAX),
         )),
+        ..d
     };
     let one_message = limits.payload_bytes + limits.control_line_bytes;
-    if limits.pending_bytes < one_message {
+    if limits.client_pending_bytes < one_message {
         let allowed = format!("at least one message: {one_message} (payload and control line)");
         r.problem(
             "CIM_NATS_MAX_PENDING",
-            limits.pending_bytes.to_string(),
+            limits.client_pending_bytes.to_string(),
             &allowed,
         );
     }
-    if limits.all_pending_bytes < limits.pending_bytes {
-        let allowed = format!("at least CIM_NATS_MAX_PENDING: {}", limits.pending_bytes);
+    if limits.all_pending_bytes < limits.client_pending_bytes {
+        let allowed = format!(
+            "at least CIM_NATS_MAX_PENDING: {}",
+            limits.client_pending_bytes
+        );
         let value = limits.all_pending_bytes.to_string();
         r.problem("CIM_NATS_MAX_PENDING_TOTAL", value, &allowed);
     }
     limits
 }
 
-fn nats_auth(r: &mut Reader<'_>) -> NatsAuth {
+fn nats_auth(r: &mut Reader<'_>) -> Auth {
     let user = r.any_text("CIM_NATS_USER");
     let password = r.secret_file("CIM_NATS_PASSWORD_FILE");
     let token = r.secret_file("CIM_NATS_TOKEN_FILE");
@@ -179,9 +188,9 @@ fn nats_auth(r: &mut Reader<'_>) -> NatsAuth {
         );
     }
     match (user, password, token) {
-        (_, _, Some(token)) => NatsAuth::Token(token),
-        (Some(user), Some(password), None) => NatsAuth::User { user, password },
-        _ => NatsAuth::Open,
+        (_, _, Some(token)) => Auth::Token(token),
+        (Some(user), Some(password), None) => Auth::User { user, password },
+        _ => Auth::Open,
     }
 }
 

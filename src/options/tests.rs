@@ -384,11 +384,9 @@ fn credentials_come_from_files_and_are_never_shown() {
     }
     let [user, token, gateway, others, bad] = &all;
     assert!(
-        matches!(&user.options.nats_auth, NatsAuth::User { user, password } if user == "u" && password.reveal() == "hunter2")
+        matches!(&user.options.nats_auth, Auth::User { user, password } if user == "u" && password.reveal() == "hunter2")
     );
-    assert!(
-        matches!(&token.options.nats_auth, NatsAuth::Token(token) if token.reveal() == "hunter2")
-    );
+    assert!(matches!(&token.options.nats_auth, Auth::Token(token) if token.reveal() == "hunter2"));
     assert_eq!(
         gateway
             .options

@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use super::LOOPBACK;
 use super::args::Given;
-use super::secret::{self, Secret};
 use crate::limits;
+use crate::secret::{self, Secret};
 use crate::settings::problem::{Problem, Problems, escaped, mask_credentials, shown};
 use crate::settings::{Shown, Source};
 

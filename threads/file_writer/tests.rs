@@ -48,7 +48,7 @@ impl Rig {
             settings: Arc::clone(&settings),
             progress: Arc::clone(&progress),
         }
-        .spawn()
+        .spawn(&crossbeam_channel::bounded(crate::threads::spawn::NOTICES).0)
         .unwrap();
         Self {
             app: Containers::new("p", "n").get(b"app", b"1", Instant::now()),

@@ -37,7 +37,7 @@ fn rig(out: OwnedFd, stall: Duration, format: LogFormat) -> Rig {
         progress: Arc::clone(&progress),
         metrics: Arc::clone(&metrics),
     }
-    .spawn()
+    .spawn(&crossbeam_channel::bounded(crate::threads::spawn::NOTICES).0)
     .unwrap();
     Rig {
         batches: send,

@@ -240,7 +240,10 @@ fn errors_that_close_and_errors_that_do_not() {
 
 #[test]
 fn wrong_credentials_end_the_connection() {
-    let mut bench = Bench::new(Limits::default(), Auth::Token("secret".into()));
+    let mut bench = Bench::new(
+        Limits::default(),
+        Auth::Token(crate::secret::Secret::new("secret")),
+    );
     let good = bench.client(r#"{"verbose":true,"auth_token":"secret"}"#);
     assert_eq!(bench.out(good), "+OK\r\n");
     assert!(bench.0.client(good).unwrap().authorised);

@@ -252,12 +252,12 @@ fn before_authentication_nothing_but_connect_is_heard() {
         b"PING\r\n",
         b"SUB x 1\r\n",
     ] {
-        let mut bench = Bench::with(Auth::Token("t".into()));
+        let mut bench = Bench::with(Auth::Token(crate::secret::Secret::new("t")));
         let taken = bench.take(input, ROOM, NONE);
         assert!(taken.log.is_none());
         assert_eq!(bench.out(), "-ERR 'Authorization Violation'\r\n");
     }
-    let mut bench = Bench::with(Auth::Token("t".into()));
+    let mut bench = Bench::with(Auth::Token(crate::secret::Secret::new("t")));
     bench.take(
         b"CONNECT {\"auth_token\":\"t\",\"verbose\":false}\r\nPING\r\n",
         ROOM,
