@@ -12,6 +12,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, bounded};
 use mio::{Poll, Waker};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
+use crate::cli::start::Start;
 use crate::exception;
 use crate::health::{Health, Part, State};
 use crate::http::{Operations, Scope};
@@ -26,11 +27,11 @@ use crate::logs::folder::FileLimits;
 use crate::logs::format::LineForm;
 use crate::metrics::Metrics;
 use crate::nats::info::{Info, VERSION};
-use crate::options::Options;
 use crate::own_log::OwnLog;
 use crate::progress::Progress;
 use crate::registrar::DaemonRegistrar;
 use crate::settings::Store;
+use crate::settings::reread::reread;
 use crate::threads::file_writer::FileWriter;
 use crate::threads::http_server::HttpServer;
 use crate::threads::nats_server::{NatsServer, Stop, WAKER};
@@ -71,18 +72,13 @@ pub enum StartError {
     /// The operating system gives no thread, no poll or no signal handler.
     #[error("cannot start {0}")]
     Thread(&'static str, #[source] io::Error),
-    /// A series is declared wrongly.
-    #[error("cannot make the metrics")]
-    Metrics(#[from] prometheus::Error),
-    /// The own log is in use already.
-    #[error(transparent)]
-    OwnLog(#[from] crate::own_log::OwnLogError),
 }
 
 /// The running daemon.
 pub struct Daemon {
     notices: Receiver<Notice>,
     own_log: OwnLog,
+    metrics: Arc<Metrics>,
     settings: Arc<Store>,
     health: Arc<Health>,
     nats_stop: Arc<Stop>,
@@ -119,20 +115,20 @@ impl Daemon {
     ///
     /// # Errors
     /// A port that cannot be had, or an operating system that gives no threads.
-    pub fn start(
-        options: Options,
-        identity: Identity,
-        settings: Store,
-    ) -> Result<Self, StartError> {
+    pub fn start(start: Start) -> Result<Self, StartError> {
+        let Start {
+            options,
+            identity,
+            settings,
+            metrics,
+            own_log,
+            remarks,
+        } = start;
         let options = Arc::new(options);
         let identity = Arc::new(identity);
-        let settings = Arc::new(settings);
-        let metrics = Arc::new(Metrics::new(&identity.pod)?);
         let health = Arc::new(Health::new());
         let lmaas = settings.load().cim.lmaas.clone();
         let cim_settings = settings.load().cim.cim_settings.clone();
-        let own_log = OwnLog::start(cim_settings.log_level, Some(Arc::clone(&metrics)))?;
-        own_log.apply(&cim_settings);
 
         let nats_listener = listen(options.nats, "NATS", "CIM_NATS_PORT")?;
         let rest_listener = listen(options.rest, "the operations API", "CIM_REST_PORT")?;
@@ -235,7 +231,7 @@ impl Daemon {
                     metrics: Arc::clone(&metrics),
                 },
             },
-            metrics,
+            metrics: Arc::clone(&metrics),
             limits: crate::http::Limits::default(),
         };
 
@@ -244,6 +240,9 @@ impl Daemon {
         let stdout = started("the stdout writer", stdout_writer.spawn(&notices_in))?;
         let subscriptions = started("the subscriptions", subscriptions.spawn(&notices_in))?;
         own_log.attach(own_out);
+        for (level, remark) in remarks {
+            log::log!(level, "{remark}");
+        }
         let server = started("the NATS server", nats_server.spawn(&notices_in))?;
         let (http, http_stop) = started("the operations API", http_server.spawn(&notices_in))?;
         health.set(Part::Nats, State::Ready, &format!("listening on {nats}"));
@@ -252,6 +251,7 @@ impl Daemon {
         Ok(Self {
             notices,
             own_log,
+            metrics,
             settings,
             health,
             nats_stop,
@@ -295,7 +295,7 @@ impl Daemon {
     fn supervise(&self) -> Option<&'static str> {
         loop {
             match self.notices.recv() {
-                Ok(Notice::Signal(SIGHUP)) => self.reload(),
+                Ok(Notice::Signal(SIGHUP)) => reread(&self.settings, &self.own_log, &self.metrics),
                 Ok(Notice::Signal(signal)) => {
                     let name = if signal == SIGTERM {
                         "SIGTERM"
@@ -310,23 +310,6 @@ impl Daemon {
                 // Every thread has ended without a word: as bad.
                 Err(_) => return Some("signals"),
             }
-        }
-    }
-
-    fn reload(&self) {
-        let metrics = &self.own_log;
-        match self.settings.reload() {
-            Ok(changes) => {
-                log::info!(
-                    "SIGHUP: configuration read again, {} changes",
-                    changes.len()
-                );
-                for change in changes {
-                    log::info!("setting changed: {change}");
-                }
-                metrics.apply(&self.settings.load().cim.cim_settings);
-            }
-            Err(error) => log::error!("SIGHUP: {error}"),
         }
     }
 
@@ -388,6 +371,7 @@ fn info(identity: &Identity, nats: SocketAddr, max_payload: usize) -> Info {
         server_id: std::iter::once('N').chain(letters).collect(),
         server_name: identity.pod.clone(),
         version: VERSION,
+        go: "",
         proto: 1,
         host: nats.ip().to_string(),
         port: nats.port(),

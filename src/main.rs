@@ -1,3 +1,93 @@
-//! The command `cim`.
+//! The command `cim`. Only this file ends the process.
 
-fn main() {}
+use std::error::Error;
+use std::io::Write;
+use std::process::ExitCode;
+
+use cim::cli::{self, Action, Exit, check, emit, start::Start, tail};
+use cim::daemon::{Daemon, End};
+use cim::identity::Host;
+
+fn main() -> ExitCode {
+    match cli::parse(std::env::args_os()) {
+        Ok(Action::Run(given)) => match Start::prepare(&given) {
+            Ok(start) => run(start),
+            Err(e) => {
+                complain(&e);
+                code(e.exit())
+            }
+        },
+        Ok(Action::Check(given)) => {
+            let report = check::check(&given, &Host::read());
+            // A reader that has gone away has seen enough.
+            let _ = std::io::stdout().write_all(report.text.as_bytes());
+            code(if report.good {
+                Exit::Done
+            } else {
+                Exit::Failed
+            })
+        }
+        Ok(Action::Emit(args)) => {
+            let lost = |error: emit::EmitError| {
+                complain(&error);
+                // The client still waits for its PONG on the main thread, and would for ever.
+                std::process::exit(i32::from(error.exit() as u8));
+            };
+            ended(emit::run(&args, lost), emit::EmitError::exit)
+        }
+        Ok(Action::Tail(args)) => ended(tail::run(&args), tail::TailError::exit),
+        Err(e) => {
+            // Help and version go to standard output, mistakes to standard error.
+            let _ = e.print();
+            ExitCode::from(u8::try_from(e.exit_code()).unwrap_or(Exit::Usage as u8))
+        }
+    }
+}
+
+fn run(start: Start) -> ExitCode {
+    let logs = start.options.paths.log_dir.display().to_string();
+    match Daemon::start(start) {
+        Ok(daemon) => {
+            let version = env!("CARGO_PKG_VERSION");
+            let (nats, rest) = (daemon.nats, daemon.rest);
+            // Nobody may be reading: that is no reason not to run.
+            let _ = writeln!(
+                std::io::stdout(),
+                "cim {version}: NATS on {nats}, HTTP on {rest}, logs in {logs}"
+            );
+            code(match daemon.run() {
+                End::InOrder => Exit::Done,
+                End::Failed => Exit::Broken,
+            })
+        }
+        Err(e) => {
+            complain(&e);
+            code(Exit::Failed)
+        }
+    }
+}
+
+fn ended<E: Error>(result: Result<(), E>, exit: impl Fn(&E) -> Exit) -> ExitCode {
+    match result {
+        Ok(()) => code(Exit::Done),
+        Err(error) => {
+            complain(&error);
+            code(exit(&error))
+        }
+    }
+}
+
+fn code(exit: Exit) -> ExitCode {
+    ExitCode::from(exit as u8)
+}
+
+/// The whole chain of causes on standard error.
+fn complain(error: &dyn Error) {
+    let mut text = format!("cim: {error}");
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(&format!(": {error}"));
+        cause = error.source();
+    }
+    let _ = writeln!(std::io::stderr(), "{text}");
+}

@@ -7,8 +7,10 @@
     missing_docs
 )]
 
+use cim::metrics::Metrics;
 use cim::own_log::{OwnLine, OwnLog};
-use cim::settings::{CimSettings, LogLevel};
+use cim::settings::reread::reread;
+use cim::settings::{CimSettings, Files, InfraOverrides, LogLevel, Store};
 use crossbeam_channel::{Receiver, bounded};
 
 fn texts(lines: &Receiver<OwnLine>) -> Vec<String> {
@@ -76,6 +78,55 @@ fn the_log_follows_its_settings_while_it_runs() {
     apply(LogLevel::All, false);
     log_everything();
     assert!(lines.is_empty());
+
+    // SIGHUP: told at whichever level lets more through.
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name: &str| dir.path().join(name);
+    let files = Files {
+        cim: path("cim.json"),
+        shipped: path("shipped.json"),
+        infra: path("infra.json"),
+    };
+    let metrics = Metrics::new("p").unwrap();
+    apply(LogLevel::All, true);
+    let store = Store::open(files, InfraOverrides::default());
+    let change = "settings read again: cimConfig.cim_settings.log_level";
+    for (file, told, count) in [
+        (
+            r#"{"log_level":"ERROR"}"#,
+            format!("INFO {change}: ALL -> ERROR"),
+            ("changed", 1),
+        ),
+        (
+            "7",
+            "ERROR settings read again: the settings stay as they are".to_owned(),
+            ("refused", 1),
+        ),
+        (
+            r#"{"log_level":"INFO"}"#,
+            format!("INFO {change}: ERROR -> INFO"),
+            ("changed", 2),
+        ),
+        (
+            r#"{"log_level":"INFO"}"#,
+            "INFO settings read again: nothing changed".to_owned(),
+            ("unchanged", 1),
+        ),
+    ] {
+        std::fs::write(
+            path("cim.json"),
+            format!(r#"{{"cimConfig":{{"cim_settings":{file}}}}}"#),
+        )
+        .unwrap();
+        reread(&store, &log, &metrics);
+        let texts = texts(&lines);
+        assert_eq!(texts.len(), 1, "{texts:?}");
+        assert!(texts[0].starts_with(&told), "{texts:?}");
+        assert_eq!(
+            metrics.config_reloads.with_label_values(&[count.0]).get(),
+            count.1
+        );
+    }
 
     apply(LogLevel::All, true);
     log::info!("first\nsecond");

@@ -9,7 +9,8 @@ use std::sync::{Arc, Mutex};
 use clap::{Args, Subcommand};
 use flatbuffers::FlatBufferBuilder;
 
-use super::{Connection, EXIT_FAILURE, EXIT_LOST, EXIT_NO_SERVER, server_or_default, shown};
+use super::Exit;
+use super::client::{Connection, server_or_default, shown};
 use crate::limits::{EMIT_FLUSH_LINES, EMIT_NAME_BYTES, PAYLOAD_BYTES};
 use crate::wire::encode_log;
 
@@ -95,11 +96,11 @@ pub enum EmitError {
 
 impl EmitError {
     /// The code that the process ends with.
-    pub fn exit_code(&self) -> u8 {
+    pub fn exit(&self) -> Exit {
         match self {
-            Self::NoServer { .. } => EXIT_NO_SERVER,
-            Self::Lost { .. } => EXIT_LOST,
-            Self::Input { .. } | Self::Names { .. } => EXIT_FAILURE,
+            Self::NoServer { .. } => Exit::NoServer,
+            Self::Lost { .. } => Exit::Lost,
+            Self::Input { .. } | Self::Names { .. } => Exit::Failed,
         }
     }
 }
@@ -348,7 +349,7 @@ mod tests {
             }),
         };
         let error = run(&args, |_| {}).unwrap_err();
-        assert_eq!(error.exit_code(), EXIT_NO_SERVER);
+        assert_eq!(error.exit(), Exit::NoServer);
         let text = error.to_string();
         assert!(text.contains(&format!("127.0.0.1:{port}")), "{text}");
         assert!(!text.contains("secret"), "{text}");

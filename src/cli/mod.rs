@@ -1,69 +1,192 @@
-//! The commands of `cim` that are NATS clients: `emit` and `tail`. They talk to a running CIM as any application would,
-//! with the stock client `nats`. `main.rs` owns the command line as a whole and ends the process.
+//! The command line: `cim` is `cim run`.
 
+pub mod check;
+mod client;
 pub mod emit;
-pub mod show;
+mod show;
+pub mod start;
 pub mod tail;
 
-/// Exit code: the arguments, the input or the output are at fault.
-pub const EXIT_FAILURE: u8 = 1;
-/// Exit code: no NATS server answers.
-pub const EXIT_NO_SERVER: u8 = 3;
-/// Exit code: the connection was lost; what was published last may not be stored.
-pub const EXIT_LOST: u8 = 4;
+use std::ffi::OsString;
 
-/// A connection of the stock synchronous client.
-#[expect(
-    deprecated,
-    reason = "its successor is asynchronous; CIM has no async runtime"
-)]
-type Connection = nats::Connection;
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
-/// The port that CIM listens on when nothing else is said (CONTRACT section 1).
-const DEFAULT_PORT: u16 = 4222;
+use crate::options::{Given, OptionArgs};
+use emit::EmitArgs;
+use tail::TailArgs;
 
-/// The server to talk to: the one given, else this host at `CIM_NATS_PORT`.
-pub fn server_or_default(given: Option<&str>, port: Option<&str>) -> String {
-    if let Some(server) = given {
-        return server.to_owned();
-    }
-    let port = port
-        .and_then(|port| port.parse().ok())
-        .filter(|&port: &u16| port != 0)
-        .unwrap_or(DEFAULT_PORT);
-    format!("127.0.0.1:{port}")
+/// How the process ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Exit {
+    /// Done; for `run`: stopped in order, everything accepted is stored.
+    Done = 0,
+    /// CIM could not start (an address in use, …), or `check` found an error.
+    Failed = 1,
+    /// A command line or a setting that cannot be used. clap's own code for it.
+    Usage = 2,
+    /// `emit`, `tail`: no NATS server answers.
+    NoServer = 3,
+    /// `emit`, `tail`: the connection was lost; what was published last may not be stored.
+    Lost = 4,
+    /// `run`: a thread of CIM ended unasked or not in time; the reason is on standard error.
+    Broken = 70,
 }
 
-/// A server's address as it may be shown: without user and password.
-fn shown(server: &str) -> String {
-    let (scheme, rest) = match server.split_once("://") {
-        Some((scheme, rest)) => (format!("{scheme}://"), rest),
-        None => (String::new(), server),
-    };
-    let address = rest.rsplit_once('@').map_or(rest, |(_, address)| address);
-    format!("{scheme}{address}")
+const EXAMPLES: &str = "\
+Examples:
+  cim                                 in a pod: as configured; elsewhere: files under ./cim-data
+  cim --nats-port 0 --rest-port 0     on free ports, printed at the start
+  CIM_LOG_DIR=/tmp/logs cim           every flag is an environment variable too; the flag wins
+  cim check                           what `cim run` would use, and where each value comes from
+  cim check --conf-file new/cim.json  is this file good?
+  cim emit log hello                  a log line, stored when the command ends
+  cim tail LOG                        what applications log, as it passes
+
+Signals:
+  SIGHUP            reads cim.json and common-infra.json again, all or nothing; logs what changed
+  SIGTERM, SIGINT   stores what was accepted and stops
+
+Exit codes:
+  0   done; stopped in order
+  1   could not start; `check` found an error
+  2   a command line or setting that cannot be used
+  3   emit, tail: no NATS server answers
+  4   emit, tail: the connection was lost; what was published last may not be stored
+  70  a part of CIM failed while it ran; the reason is on standard error
+
+`cim run --help` lists every setting.";
+
+/// CIM, the Container Interface Module: the sidecar that is the pod's NATS server and writes the log lines published to it
+/// into rotating files. Without a command it runs.
+#[derive(Parser)]
+#[command(
+    name = "cim",
+    version,
+    override_usage = "cim [COMMAND]\n       cim [OPTIONS OF run]",
+    after_help = EXAMPLES,
+    max_term_width = 120,
+    disable_help_subcommand = true
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run the sidecar until SIGTERM or SIGINT [default]
+    Run(Box<OptionArgs>),
+    /// Check all settings and print what is in force and from where; exit 1 on an error
+    Check(Box<OptionArgs>),
+    /// Publish to a running CIM as an application would
+    Emit(EmitArgs),
+    /// Print what passes on a subject of a running CIM
+    Tail(TailArgs),
+}
+
+/// What the process was asked to do.
+pub enum Action {
+    /// `cim run`.
+    Run(Given),
+    /// `cim check`.
+    Check(Given),
+    /// `cim emit`.
+    Emit(EmitArgs),
+    /// `cim tail`.
+    Tail(TailArgs),
+}
+
+/// Reads the command line and the environment.
+///
+/// # Errors
+/// Not understood, or `--help` or `--version`: `clap` prints it and knows the exit code.
+pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Action, clap::Error> {
+    let matches = Cli::command().try_get_matches_from(with_command(args))?;
+    let command = Cli::from_arg_matches(&matches)?.command;
+    let (_, matches) = matches
+        .subcommand()
+        .ok_or_else(|| Cli::command().error(clap::error::ErrorKind::MissingSubcommand, ""))?;
+    Ok(match command {
+        Command::Run(_) => Action::Run(Given::from_matches(matches)),
+        Command::Check(_) => Action::Check(Given::from_matches(matches)),
+        Command::Emit(args) => Action::Emit(args),
+        Command::Tail(args) => Action::Tail(args),
+    })
+}
+
+/// Puts `run` where the command is left out: `cim --log-dir x` is `cim run --log-dir x`.
+fn with_command(args: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
+    let mut args: Vec<_> = args.into_iter().collect();
+    if args.is_empty() {
+        args.push("cim".into());
+    }
+    let top = ["-h", "--help", "-V", "--version"];
+    let left_out = args.get(1).is_none_or(|first| {
+        let first = first.to_string_lossy();
+        first.starts_with('-') && !top.contains(&first.as_ref())
+    });
+    if left_out {
+        args.insert(1, "run".into());
+    }
+    args
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use clap::error::ErrorKind;
+
+    fn parsed(line: &str) -> Result<Action, ErrorKind> {
+        parse(line.split_whitespace().map(OsString::from)).map_err(|e| e.kind())
+    }
 
     #[test]
-    fn the_server_given_wins_then_the_port_of_the_environment() {
-        assert_eq!(
-            server_or_default(Some("nats://a:1"), Some("2")),
-            "nats://a:1"
-        );
-        assert_eq!(server_or_default(None, Some("4333")), "127.0.0.1:4333");
-        for unusable in [None, Some(""), Some("0"), Some("70000"), Some("x")] {
-            assert_eq!(server_or_default(None, unusable), "127.0.0.1:4222");
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn run_is_the_command_that_may_be_left_out() {
+        for line in [
+            "cim",
+            "cim run",
+            "cim --log-dir x",
+            "cim --log-dir=x",
+            "cim run --nats-port 0",
+            "",
+        ] {
+            assert!(matches!(parsed(line), Ok(Action::Run(_))), "{line}");
+        }
+        assert!(matches!(
+            parsed("cim check --log-dir x"),
+            Ok(Action::Check(_))
+        ));
+        for (line, kind) in [
+            ("cim --help", ErrorKind::DisplayHelp),
+            ("cim -h", ErrorKind::DisplayHelp),
+            ("cim run --help", ErrorKind::DisplayHelp),
+            ("cim --version", ErrorKind::DisplayVersion),
+            ("cim nonsense", ErrorKind::InvalidSubcommand),
+            ("cim --nonsense", ErrorKind::UnknownArgument),
+            ("cim run extra", ErrorKind::UnknownArgument),
+        ] {
+            assert_eq!(parsed(line).err(), Some(kind), "{line}");
         }
     }
 
     #[test]
-    fn passwords_are_not_shown() {
-        assert_eq!(shown("nats://user:p@ss@host:1"), "nats://host:1");
-        assert_eq!(shown("user:pass@host"), "host");
-        assert_eq!(shown("127.0.0.1:4222"), "127.0.0.1:4222");
+    fn the_help_tells_every_exit_code() {
+        let help = Cli::command().render_long_help().to_string();
+        for exit in [
+            Exit::Done,
+            Exit::Failed,
+            Exit::Usage,
+            Exit::NoServer,
+            Exit::Lost,
+            Exit::Broken,
+        ] {
+            assert!(help.contains(&format!("\n  {:<4}", exit as u8)), "{exit:?}");
+        }
     }
 }

@@ -8,8 +8,9 @@ use clap::Args;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use signal_hook::consts::{SIGINT, SIGTERM};
 
+use super::Exit;
+use super::client::{Connection, server_or_default, shown};
 use super::show::show;
-use super::{Connection, EXIT_FAILURE, EXIT_LOST, EXIT_NO_SERVER, server_or_default, shown};
 use crate::limits::{TAIL_PENDING_MESSAGES, TAIL_POLL};
 
 /// `cim tail`.
@@ -65,11 +66,11 @@ pub enum TailError {
 
 impl TailError {
     /// The code that the process ends with.
-    pub fn exit_code(&self) -> u8 {
+    pub fn exit(&self) -> Exit {
         match self {
-            Self::NoServer { .. } => EXIT_NO_SERVER,
-            Self::Lost { .. } => EXIT_LOST,
-            Self::Subscribe { .. } | Self::Signals(_) | Self::Output(_) => EXIT_FAILURE,
+            Self::NoServer { .. } => Exit::NoServer,
+            Self::Lost { .. } => Exit::Lost,
+            Self::Subscribe { .. } | Self::Signals(_) | Self::Output(_) => Exit::Failed,
         }
     }
 }

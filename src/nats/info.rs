@@ -14,6 +14,8 @@ pub struct Info {
     pub server_name: String,
     /// [`VERSION`].
     pub version: &'static str,
+    /// Language of nats-server. Some clients refuse an INFO without it; CIM is not made with Go, so it is empty.
+    pub go: &'static str,
     /// 1: the client may get further INFO lines.
     pub proto: u8,
     /// Address that the server listens on.

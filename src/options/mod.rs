@@ -1,8 +1,10 @@
 //! The settings that are CIM's own: `CIM_*` environment variables with the same-named flags, and the environment that a pod
 //! is given (DESIGN section 5, CONTRACT section 1). Resolved once at the start into one immutable value.
 //!
-//!     args.rs   flags, variables, help     resolve.rs   text -> values, every mistake collected
-//!     value.rs  reading one value          secret.rs    passwords from files
+//! ```text
+//! args.rs   flags, variables, help     resolve.rs   text -> values, every mistake collected
+//! value.rs  reading one value          secret.rs    passwords from files
+//! ```
 //!
 //! An empty value counts as not given. A bad one keeps CIM from starting, but for the two ports of CONTRACT section 1 when they come
 //! from the environment, and `CTR_FIELDS_MANDATORY`: those are warned about, and the default is used.

@@ -12,7 +12,7 @@ use crate::nats::{self, auth::Auth};
 use crate::secret::Secret;
 use crate::settings::address::{self, ENDPOINTS, HOST_PORT};
 use crate::settings::problem::{Problem, Problems, mask_credentials};
-use crate::settings::{Files, InfraOverrides, Shown};
+use crate::settings::{Files, InfraOverrides, Shown, Source};
 
 /// Settings as resolved, and what is to be said about them.
 #[derive(Debug)]
@@ -294,6 +294,24 @@ fn kafka_opts(text: &str) -> Option<Vec<(String, Secret)>> {
 }
 
 impl Resolved {
+    /// The configuration files that were named and do not exist: a slip, most likely. Looks at the file system.
+    pub fn absent_files(&self) -> Vec<String> {
+        let files = &self.options.paths.files;
+        let named = |name: &str| {
+            let mut given = self.shown.iter().filter(|s| s.source != Source::BuiltIn);
+            given.any(|s| s.name == name)
+        };
+        [
+            ("CIM_CONF_FILE", &files.cim),
+            ("CIM_SHIPPED_CONF_FILE", &files.shipped),
+            ("CIM_INFRA_FILE", &files.infra),
+        ]
+        .into_iter()
+        .filter(|(name, path)| named(name) && !path.exists())
+        .map(|(name, path)| format!("{name}: {} does not exist", path.display()))
+        .collect()
+    }
+
     /// The problems, one a line, for standard error.
     pub fn complaint(&self) -> Option<String> {
         let lines: Vec<_> = self.problems.iter().map(Problem::to_string).collect();

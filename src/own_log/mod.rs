@@ -5,7 +5,9 @@
 //! waits: when the pipeline or the console has no room it is dropped and counted. A call site has a burst and then one line
 //! a second, so what the writer of log lines logs itself cannot go round in circles.
 //!
-//!     line.rs   record -> line       rate.rs   lines of a call site       console.rs   stdout and stderr       writer.rs   which way
+//! ```text
+//! line.rs   record -> line       rate.rs   lines of a call site       console.rs   stdout and stderr       writer.rs   which way
+//! ```
 
 mod console;
 pub mod line;

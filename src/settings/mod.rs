@@ -2,10 +2,13 @@
 //!
 //! A [`Settings`] value never changes. [`Store`] holds the one in force; threads load it once a batch.
 //!
-//!     file.rs      one file, bounded       table.rs     the members of cim.json: path, kind, range, default
-//!     document.rs  cim.json                infra.rs     common-infra.json        address.rs   host:port and lists of it
-//!     sources.rs   which file counts       store.rs     what is in force         change.rs    what became another value
-//!     problem.rs   what is wrong, safe to show          registration.rs          what a registration may change
+//! ```text
+//! file.rs      one file, bounded       table.rs     the members of cim.json: path, kind, range, default
+//! document.rs  cim.json                infra.rs     common-infra.json        address.rs   host:port and lists of it
+//! sources.rs   which file counts       store.rs     what is in force         change.rs    what became another value
+//! problem.rs   what is wrong, safe to show          registration.rs          what a registration may change
+//! reread.rs    SIGHUP
+//! ```
 
 pub mod address;
 pub mod change;
@@ -15,6 +18,7 @@ pub mod infra;
 pub mod model;
 pub mod problem;
 pub mod registration;
+pub mod reread;
 pub mod sources;
 pub mod store;
 pub mod table;
@@ -24,5 +28,6 @@ pub use model::{
     AppSettings, CimConfig, CimSettings, CommonInfra, Lmaas, LogFormat, LogLevel, LoggingMode,
     Settings,
 };
+pub use registration::Overrides;
 pub use sources::{Files, Shown, Source};
 pub use store::{InfraOverrides, Registered, ReloadError, Store};

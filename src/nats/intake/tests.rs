@@ -30,6 +30,7 @@ impl Bench {
             server_id: String::new(),
             server_name: String::new(),
             version: VERSION,
+            go: "",
             proto: 1,
             host: String::new(),
             port: 0,
