@@ -16,7 +16,7 @@ pub struct Arguments {
     #[arg(long, env = "CIM_BENCH_SECONDS", default_value_t = 10)]
     pub seconds: u64,
     /// Microseconds between two writes of the paced rows: how finely an application's lines come
-    #[arg(long, env = "CIM_BENCH_TICK_US", default_value_t = 100)]
+    #[arg(long, env = "CIM_BENCH_TICK_US", default_value_t = 10)]
     pub tick_us: u64,
     /// Only these rows: flat-1, flat-4, 10k-1, 10k-4, 150k-1, 150k-4, or <rate>-<connections>
     #[arg(long, env = "CIM_BENCH_ONLY", value_delimiter = ',')]

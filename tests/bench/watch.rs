@@ -14,11 +14,15 @@ use crate::verify::files;
 /// Time between two looks at the file: the latencies are exact to about this.
 const LOOK: Duration = Duration::from_micros(500);
 
+/// Looks without a new byte between two looks at the directory.
+const QUIET_LOOKS: u32 = 20;
+
 /// Latencies from publish to readable, in nanoseconds, until `stop` is set.
 pub fn watch(dir: &Path, lines: &Lines, times: &Times, stop: &AtomicBool) -> Vec<u64> {
     let mut latencies = Vec::new();
     let mut open: Option<(File, u64)> = None;
     let mut held = Vec::new();
+    let mut quiet = 0_u32;
     loop {
         // Read once more after the end.
         let last = stop.load(Relaxed);
@@ -43,10 +47,14 @@ pub fn watch(dir: &Path, lines: &Lines, times: &Times, stop: &AtomicBool) -> Vec
                 }
             }
             held.drain(..whole);
-            let current = live(dir).and_then(|path| std::fs::metadata(path).ok());
-            if read == 0 && current.is_some_and(|data| data.ino() != *inode) {
-                open = None;
-                held.clear();
+            quiet = if read == 0 { quiet + 1 } else { 0 };
+            // Rotated: the new file has another inode. A look at the directory costs more than one at the file.
+            if quiet % QUIET_LOOKS == 1 {
+                let current = live(dir).and_then(|path| std::fs::metadata(path).ok());
+                if current.is_some_and(|data| data.ino() != *inode) {
+                    open = None;
+                    held.clear();
+                }
             }
         }
         if last {
