@@ -141,11 +141,11 @@ impl<H: Handler> Server<H> {
             let now = Instant::now();
             if stop_by.is_none() && self.stop.load(Ordering::SeqCst) {
                 stop_by = Some(now + self.limits.stop_time);
-                self.begin_stop(now);
+                self.begin_stop();
             }
-            busy = self.accept(now);
+            busy = self.accept();
             for index in 0..self.slots.len() {
-                busy |= self.turn(index, now);
+                busy |= self.turn(index);
             }
             self.keep_within_memory();
             if stop_by.is_some_and(|by| now >= by || self.slots.iter().all(Option::is_none)) {
@@ -177,12 +177,12 @@ impl<H: Handler> Server<H> {
     }
 
     /// No new connection and no new request.
-    fn begin_stop(&mut self, now: Instant) {
+    fn begin_stop(&mut self) {
         // The tokens of the slots stay: `first_slot` does not change.
         self.listeners.clear();
         for index in 0..self.slots.len() {
             // What a client sent before the stop is a request to finish.
-            self.turn(index, now);
+            self.turn(index);
             if let Some(Some(slot)) = self.slots.get_mut(index) {
                 slot.conn.stop();
             }
@@ -190,13 +190,14 @@ impl<H: Handler> Server<H> {
     }
 
     /// Takes new connections; true when there may be more.
-    fn accept(&mut self, now: Instant) -> bool {
+    fn accept(&mut self) -> bool {
         let mut more = false;
         for index in 0..self.listeners.len() {
             for turn in 1.. {
                 let Some(listener) = self.listeners.get_mut(index) else {
                     break;
                 };
+                let now = Instant::now();
                 let Some(socket) = listener.accept(now) else {
                     break;
                 };
@@ -233,7 +234,7 @@ impl<H: Handler> Server<H> {
             *free = Some(Slot::new(socket, scope, Connection::new(self.limits, now)));
         }
         // Its request is here as a rule: answered before further newcomers can crowd it out.
-        self.turn(index, now);
+        self.turn(index);
     }
 
     /// The connection for which `key` is the largest.
@@ -277,10 +278,12 @@ impl<H: Handler> Server<H> {
     }
 
     /// Serves one connection for a few steps; true when there is more to do.
-    fn turn(&mut self, index: usize, now: Instant) -> bool {
+    fn turn(&mut self, index: usize) -> bool {
         let Some(mut slot) = self.slots.get_mut(index).and_then(Option::take) else {
             return false;
         };
+        // Not the loop's time: who has waited longest must not be a matter of places.
+        let now = Instant::now();
         let mut busy = true;
         for _ in 0..STEPS_A_TURN {
             if !busy || slot.conn.end().is_some() {
