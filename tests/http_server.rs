@@ -11,59 +11,16 @@
 mod http;
 
 use std::net::Shutdown;
-use std::sync::Arc;
-use std::sync::mpsc::{Sender, channel};
+use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
-use cim::http::{Answer, Handler, Limits, Replier, Request, Response, Scope, Wake, later};
-use cim::metrics::Metrics;
+use cim::http::Limits;
 use http::*;
 
 const REGISTER: &str = "/api/v1/_operations/xgvela/register";
 
 /// Far below every deadline in force: an answer that comes within it has waited for none of them.
 const QUICK: Duration = Duration::from_secs(3);
-
-fn metrics() -> Arc<Metrics> {
-    Arc::new(Metrics::new("cnf-0").unwrap())
-}
-
-/// Long deadlines, so that nothing in a test ends by one unless it says so.
-fn patient() -> Limits {
-    Limits {
-        request_time: PATIENCE,
-        idle_time: PATIENCE,
-        ..Limits::default()
-    }
-}
-
-/// `/now` echoes the query; `/size` answers so many bytes; `/later` hands out the means to answer.
-struct Desk(Sender<Replier>);
-
-impl Handler for Desk {
-    fn answer(&mut self, _: Scope, request: &Request, wake: &Wake) -> Answer {
-        let query = request.query.clone().unwrap_or_default();
-        let body = match request.path.as_str() {
-            "/later" => {
-                let (replier, answer) = later(wake);
-                self.0.send(replier).unwrap();
-                return answer;
-            }
-            "/size" => vec![b'x'; query.parse().unwrap()],
-            _ => query.into_bytes(),
-        };
-        Answer::Now(text(body))
-    }
-}
-
-fn text(body: Vec<u8>) -> Response {
-    Response {
-        status: 200,
-        content_type: "text/plain",
-        allow: None,
-        body,
-    }
-}
 
 #[test]
 fn keep_alive_and_its_end() {
@@ -171,8 +128,8 @@ fn a_whole_request_has_one_deadline() {
         request_time: Duration::from_millis(300),
         ..Limits::default()
     });
-    let mut client = server.connect();
     let started = Instant::now();
+    let mut client = server.connect();
     client.send("POST / HTTP/1.1\r\n");
     // Drips on until the server has had enough.
     let mut dripping = client.socket.try_clone().unwrap();

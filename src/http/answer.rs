@@ -81,3 +81,37 @@ pub fn later(wake: &Wake) -> (Replier, Answer) {
     };
     (replier, Answer::Later(receiver))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Mutex;
+
+    /// What the server finds when it is woken.
+    fn found_when_woken(keep: impl FnOnce(Replier)) -> Vec<Option<u16>> {
+        let receiver: Arc<Mutex<Option<Receiver<Response>>>> = Arc::default();
+        let found: Arc<Mutex<Vec<Option<u16>>>> = Arc::default();
+        let wake = {
+            let (receiver, found) = (receiver.clone(), found.clone());
+            Wake::new(move || {
+                let answer = receiver.lock().unwrap().as_ref().unwrap().try_recv();
+                assert_ne!(answer, Err(crossbeam_channel::TryRecvError::Empty));
+                found.lock().unwrap().push(answer.ok().map(|r| r.status));
+            })
+        };
+        let (replier, Answer::Later(answer)) = later(&wake) else {
+            panic!("not a promise");
+        };
+        *receiver.lock().unwrap() = Some(answer);
+        keep(replier);
+        let found = found.lock().unwrap();
+        found.clone()
+    }
+
+    #[test]
+    fn the_server_is_woken_once_the_answer_is_there_or_never_will_be() {
+        let kept = found_when_woken(|replier| replier.send(Response::error(404, "x")));
+        assert_eq!(kept, [Some(404)]);
+        assert_eq!(found_when_woken(drop), [None]);
+    }
+}

@@ -4,11 +4,14 @@
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
+use std::sync::mpsc::Sender;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use cim::health::Health;
-use cim::http::{Handler, Limits, Operations, Scope};
+use cim::http::{
+    Answer, Handler, Limits, Operations, Replier, Request, Response, Scope, Wake, later,
+};
 use cim::metrics::Metrics;
 use cim::registration::{Application, Facts, Overrides, Registrar};
 use cim::threads::http_server::{HttpServer, Stopper};
@@ -31,6 +34,47 @@ impl Registrar for Anything {
 
     fn accept(&mut self, _: &Application, _: Overrides) -> Result<(), String> {
         Ok(())
+    }
+}
+
+pub fn metrics() -> Arc<Metrics> {
+    Arc::new(Metrics::new("cnf-0").unwrap())
+}
+
+/// Long deadlines, so that nothing in a test ends by one unless it says so.
+pub fn patient() -> Limits {
+    Limits {
+        request_time: PATIENCE,
+        idle_time: PATIENCE,
+        ..Limits::default()
+    }
+}
+
+/// `/now` echoes the query; `/size` answers so many bytes; `/later` hands out the means to answer.
+pub struct Desk(pub Sender<Replier>);
+
+impl Handler for Desk {
+    fn answer(&mut self, _: Scope, request: &Request, wake: &Wake) -> Answer {
+        let query = request.query.clone().unwrap_or_default();
+        let body = match request.path.as_str() {
+            "/later" => {
+                let (replier, answer) = later(wake);
+                self.0.send(replier).unwrap();
+                return answer;
+            }
+            "/size" => vec![b'x'; query.parse().unwrap()],
+            _ => query.into_bytes(),
+        };
+        Answer::Now(text(body))
+    }
+}
+
+pub fn text(body: Vec<u8>) -> Response {
+    Response {
+        status: 200,
+        content_type: "text/plain",
+        allow: None,
+        body,
     }
 }
 
