@@ -1,3 +1,5 @@
+//! Tests of the broker: what each operation does, by tables and scenarios.
+
 use super::*;
 use crate::nats::parser::{ParseLimits, Step, next_op};
 

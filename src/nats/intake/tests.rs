@@ -1,3 +1,5 @@
+//! Tests of the intake: what one read means to the broker and to the data path.
+
 use super::*;
 use crate::nats::Limits;
 use crate::nats::auth::Auth;

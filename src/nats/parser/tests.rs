@@ -1,3 +1,5 @@
+//! Tests of the parser: tables with every cut of the input, and properties.
+
 use super::*;
 use proptest::prelude::*;
 
