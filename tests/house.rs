@@ -1,0 +1,132 @@
+//! The documents name what the code has.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    missing_docs
+)]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+fn text(path: &str) -> String {
+    fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap()
+}
+
+/// Every Rust file below a folder.
+fn sources(folder: &str) -> Vec<(PathBuf, String)> {
+    let mut folders = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join(folder)];
+    let mut found = Vec::new();
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                let text = fs::read_to_string(&path).unwrap();
+                found.push((path, text));
+            }
+        }
+    }
+    assert!(!found.is_empty());
+    found
+}
+
+#[test]
+fn every_file_says_first_what_it_is_for() {
+    for folder in ["src", "threads", "tests"] {
+        for (path, text) in sources(folder) {
+            assert!(
+                text.starts_with("//! "),
+                "{} does not open with //!",
+                path.display()
+            );
+        }
+    }
+}
+
+#[test]
+fn the_readme_has_every_setting_with_its_default() {
+    let readme = text("README.md");
+    let row = |name: &str, default: &str| {
+        let row = readme
+            .lines()
+            .find(|line| line.starts_with("| `") && line.contains(&format!("`{name}`")))
+            .unwrap_or_else(|| panic!("{name} is not in README.md"));
+        assert!(
+            row.contains(default),
+            "{name} is {default} by default: {row}"
+        );
+    };
+    for setting in cim::options::resolve(&cim::options::Given::default()).shown {
+        let default = setting.value.replace("cim-data/logs/", "<log dir>/");
+        row(&setting.name, &default);
+    }
+    for member in cim::settings::Store::new(cim::settings::Settings::default()).cim_members() {
+        row(
+            member.name.trim_start_matches("cimConfig."),
+            member.value.trim_matches('"'),
+        );
+    }
+}
+
+#[test]
+fn nothing_in_src_starts_a_thread_or_knows_the_threads() {
+    for (path, text) in sources("src") {
+        let name = path.file_name().unwrap().to_string_lossy().into_owned();
+        let product = text.split("#[cfg(test)]").next().unwrap();
+        let test = name.contains("test")
+            || path
+                .parent()
+                .unwrap()
+                .ends_with(name.trim_end_matches(".rs"));
+        if test || ["main.rs", "daemon.rs"].contains(&name.as_str()) {
+            continue;
+        }
+        for absent in [
+            "thread::spawn",
+            "thread::Builder",
+            "use crate::threads",
+            "crate::threads::",
+        ] {
+            assert!(!product.contains(absent), "{} has {absent}", path.display());
+        }
+    }
+}
+
+#[test]
+fn architecture_names_every_thread_and_every_part() {
+    let architecture = text("ARCHITECTURE.md");
+    // threads/<name>.rs or threads/<name>/mod.rs; spawn.rs is how they start.
+    for entry in fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("threads")).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path
+            .file_stem()
+            .unwrap()
+            .to_string_lossy()
+            .replace('_', "-");
+        if !["mod", "spawn"].contains(&name.as_str()) {
+            assert!(
+                architecture.contains(&format!("| `{name}` |")),
+                "thread {name} is not in ARCHITECTURE.md"
+            );
+        }
+    }
+    for entry in fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("src")).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap().to_string_lossy().into_owned();
+        let line = if path.is_dir() {
+            format!("    src/{name}/ ")
+        } else {
+            format!("    src/{name} ")
+        };
+        // A file of tests beside its subject, and the crate's root, need no line.
+        if !name.contains("_tests") && name != "lib.rs" {
+            assert!(
+                architecture.contains(&line),
+                "src/{name} is not on the map in ARCHITECTURE.md"
+            );
+        }
+    }
+}
