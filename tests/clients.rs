@@ -138,7 +138,7 @@ fn works(container: &str, command: &mut Command) {
             _ => failed.push(line),
         }
     }
-    let status = client.wait();
+    let status = client.wait(LIMIT);
     assert_eq!(failed, Vec::<String>::new(), "{container}");
     assert_eq!(passed, CHECKS, "{container}");
     assert!(status.success(), "{container}: {status}");

@@ -81,6 +81,16 @@ async def eventually(what, condition):
     raise Failed(f"not within {LIMIT} s: {what}")
 
 
+async def flushed(nc):
+    """Everything published before is at the server.
+
+    The client writes the PING of a flush() ahead of what is still in its own buffer (2.16.0, Client._send_ping), and the
+    buffer right after it. So only the second flush() covers all that was published before the first one.
+    """
+    await nc.flush(timeout=LIMIT)
+    await nc.flush(timeout=LIMIT)
+
+
 @check
 async def publish_subscribe():
     async with connection() as nc:
@@ -251,7 +261,7 @@ async def unsubscribe_max():
         before = nc.stats["in_msgs"]
         for n in range(20):
             await nc.publish("clients.max", str(n).encode())
-        await nc.flush()
+        await flushed(nc)
         came = nc.stats["in_msgs"] - before
         want(came == 5, f"{came} messages came, wanted 5")
         for n in range(5):
@@ -276,7 +286,7 @@ async def drain():
         await nc.flush()
         for _ in range(messages):
             await peer.publish("clients.drain")
-        await peer.flush()
+        await flushed(peer)
         await nc.flush()
         await nc.drain()
         await asyncio.wait_for(closed.wait(), LIMIT)
@@ -292,7 +302,7 @@ async def flush():
         for n in range(messages):
             await sender.publish("clients.flush", str(n).encode())
         # What one connection flushed reaches another one before the answer to that one's next PING.
-        await sender.flush()
+        await flushed(sender)
         await receiver.flush()
         want(sub.pending_msgs == messages, f"{sub.pending_msgs} of {messages} messages are here after the flush")
         for n in range(messages):
@@ -385,7 +395,7 @@ async def log_flush():
             line = b"line %05d \xc3\xa9 \xff" % n
             await nc.publish("LOG", log_message(CONTAINER, CONTAINER_ID, line))
         # The harness reads the file as soon as it sees "ok log_flush": the answer to the flush means stored.
-        await nc.flush(timeout=LIMIT)
+        await flushed(nc)
 
 
 @check

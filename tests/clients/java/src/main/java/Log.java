@@ -76,11 +76,10 @@ final class Log {
         try (Connection nc = Clients.connect()) {
             String stored = ask(nc, message(CONTAINER + "-ack", CONTAINER_ID, "acknowledged"));
             Clients.want(
-                    stored.matches("\\{\\s*\"stream\"\\s*:\\s*\"LOG\"\\s*,\\s*\"seq\"\\s*:\\s*[1-9][0-9]*\\s*\\}"),
+                    stored.contains("\"stream\":\"LOG\"") && stored.matches(".*\"seq\":[1-9][0-9]*[,}].*"),
                     "answer " + stored);
             String refused = ask(nc, Clients.bytes("no FlatBuffer"));
-            Clients.want(
-                    refused.matches("\\{\\s*\"error\"\\s*:\\s*\\{.*\\}\\s*\\}"), "answer to a malformed buffer: " + refused);
+            Clients.want(refused.contains("\"error\":{"), "answer to a malformed buffer: " + refused);
         }
     }
 
