@@ -248,7 +248,7 @@ impl Loop {
 
     /// How long to sleep: `None` is until something happens.
     fn timeout(&self) -> Option<Duration> {
-        if !self.ready.is_empty() {
+        if !self.ready.is_empty() || self.phase_is_over() {
             return Some(Duration::ZERO);
         }
         let phase = match self.phase {
@@ -785,6 +785,19 @@ impl Loop {
         self.close_marked();
     }
 
+    /// Nothing is left to wait for in this phase. Looked at before each sleep, after `settle` has asked for a wake-up:
+    /// when all is stored by then, none will come.
+    fn phase_is_over(&self) -> bool {
+        match self.phase {
+            Phase::Draining(_) => self.ready.is_empty() && self.held.is_empty(),
+            Phase::Storing(_) => {
+                let (last, stored) = (self.intake.last(), self.stored());
+                stored.log >= last.log && stored.event >= last.event
+            }
+            Phase::Serving | Phase::Ended => false,
+        }
+    }
+
     /// Moves on through the end of the thread's life.
     fn advance(&mut self) {
         match self.phase {
@@ -803,18 +816,14 @@ impl Loop {
                     }
                 }
             }
-            Phase::Draining(until)
-                if (self.ready.is_empty() && self.held.is_empty()) || self.now >= until =>
-            {
+            Phase::Draining(until) if self.phase_is_over() || self.now >= until => {
                 self.ready.clear();
                 self.held.clear();
                 self.senders = None;
                 self.phase = Phase::Storing(self.now + STOP_TIME);
             }
             Phase::Storing(until) => {
-                let (last, stored) = (self.intake.last(), self.stored());
-                let all_stored = stored.log >= last.log && stored.event >= last.event;
-                if all_stored || self.stop.is_at_once() || self.now >= until {
+                if self.phase_is_over() || self.stop.is_at_once() || self.now >= until {
                     self.settle();
                     for id in 0..self.connections.len() {
                         self.broker.close(id, CloseReason::ServerShutdown);
