@@ -52,7 +52,7 @@ clippy: lint-tools ## clippy, a warning is an error
 
 .PHONY: bench
 bench: build-tools ## throughput, CPU, memory and latency of the release build; prints a table and JSON
-	$(CARGO) bench $(LOCKED)
+	$(CARGO) bench $(LOCKED) --bench pipeline $(if $(ARGS),-- $(ARGS))
 
 .PHONY: image
 image: ## build the container image (IMAGE=name; docker or podman)
