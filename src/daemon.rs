@@ -87,6 +87,8 @@ pub struct Daemon {
     signals: signal_hook::iterator::Handle,
     /// In the order in which they end.
     threads: Vec<(&'static str, JoinHandle<()>)>,
+    /// For CIM's own log, once the caller has said where CIM listens.
+    remarks: Vec<(log::Level, String)>,
     /// Where the NATS server listens.
     pub nats: SocketAddr,
     /// Where the operations API listens.
@@ -227,8 +229,6 @@ impl Daemon {
                     identity,
                     options,
                     settings: Arc::clone(&settings),
-                    health: Arc::clone(&health),
-                    metrics: Arc::clone(&metrics),
                 },
             },
             metrics: Arc::clone(&metrics),
@@ -240,9 +240,6 @@ impl Daemon {
         let stdout = started("the stdout writer", stdout_writer.spawn(&notices_in))?;
         let subscriptions = started("the subscriptions", subscriptions.spawn(&notices_in))?;
         own_log.attach(own_out);
-        for (level, remark) in remarks {
-            log::log!(level, "{remark}");
-        }
         let server = started("the NATS server", nats_server.spawn(&notices_in))?;
         let (http, http_stop) = started("the operations API", http_server.spawn(&notices_in))?;
         health.set(Part::Nats, State::Ready, &format!("listening on {nats}"));
@@ -266,6 +263,7 @@ impl Daemon {
                 ("http-server", http),
                 ("signals", signals_thread),
             ],
+            remarks,
             nats,
             rest,
         })
@@ -273,6 +271,9 @@ impl Daemon {
 
     /// Works until a signal or the end of a thread, then stops in order.
     pub fn run(mut self) -> End {
+        for (level, remark) in self.remarks.drain(..) {
+            log::log!(level, "{remark}");
+        }
         let failed = self.supervise();
         if let Some(thread) = failed {
             let reason = format!("thread {thread} has ended unasked: CIM stops");

@@ -4,9 +4,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use crate::health::{Health, Part, State};
 use crate::identity::Identity;
-use crate::metrics::Metrics;
 use crate::options::Options;
 use crate::registration::{Application, Facts, Overrides, Registrar};
 use crate::settings::registration::Overrides as Checked;
@@ -20,10 +18,6 @@ pub struct DaemonRegistrar {
     pub options: Arc<Options>,
     /// The settings in force.
     pub settings: Arc<Store>,
-    /// Where the application shows as registered.
-    pub health: Arc<Health>,
-    /// Counters.
-    pub metrics: Arc<Metrics>,
 }
 
 impl Registrar for DaemonRegistrar {
@@ -54,7 +48,7 @@ impl Registrar for DaemonRegistrar {
         }
     }
 
-    fn accept(&mut self, application: &Application, overrides: Overrides) -> Result<(), String> {
+    fn accept(&mut self, _application: &Application, overrides: Overrides) -> Result<(), String> {
         if !overrides.is_empty() {
             let (lmaas, app_settings) = (
                 Value::Object(overrides.lmaas),
@@ -73,10 +67,6 @@ impl Registrar for DaemonRegistrar {
                 }
             }
         }
-        self.metrics.registrations.inc();
-        self.health
-            .set(Part::Application, State::Ready, "registered");
-        log::info!("application registered: {application}");
         Ok(())
     }
 }

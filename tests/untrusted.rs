@@ -170,7 +170,8 @@ fn the_number_of_containers_is_bounded() {
         wire.publish_log(&format!("c{n}"), ID, b"x");
     }
     wire.ping_pong();
-    check_works(&mut cim);
+    assert!(!cim.lines_of("%overflow").is_empty());
+    assert!(cim.is_alive());
     let files = std::fs::read_dir(&cim.log_dir).unwrap().count();
     assert!(files < 600, "{files} files");
     let open = std::fs::read_dir(format!("/proc/{}/fd", cim.pid()))

@@ -106,6 +106,7 @@ impl<R: Registrar> Operations<R> {
         let (response, application) = registration::register(body, &mut self.registrar);
         if let Some(application) = application {
             self.metrics.registrations.inc();
+            log::info!("application registered: {application}");
             self.health.set(
                 Part::Application,
                 State::Ready,
