@@ -205,14 +205,14 @@ fn a_file_size_limit_ends_nothing_and_every_line_is_counted() {
 
 #[test]
 #[ignore = "integration"]
-fn a_full_disk_costs_the_oldest_backups_then_counted_lines_and_recovers() {
+fn a_full_disk_costs_the_oldest_backups_first() {
     let Some(disk) = Mount::tmpfs(4096) else {
         return;
     };
     let options = Options::new()
         .cim("lmaas.max_file_size_in_mb", 1)
         .log_dir(disk.path());
-    let mut cim = Cim::start(options);
+    let cim = Cim::start(options);
     let mut wire = cim.client();
     // 8 MB of lines on 4 MB: the newest stay, the oldest backups go.
     publish_lines(&mut wire, 40_000);
@@ -220,6 +220,17 @@ fn a_full_disk_costs_the_oldest_backups_then_counted_lines_and_recovers() {
     assert!(cim.metric("cim_log_file_backups_removed_total", &[("reason", "space")]) > 0.0);
     let lines = cim.lines_of(APP);
     assert_eq!(support::load::parse(lines.last().unwrap()).1, 39_999);
+}
+
+#[test]
+#[ignore = "integration"]
+fn a_disk_that_others_filled_costs_counted_lines_and_recovers() {
+    let Some(disk) = Mount::tmpfs(4096) else {
+        return;
+    };
+    let mut cim = Cim::start(Options::new().log_dir(disk.path()));
+    let mut wire = cim.client();
+    publish_lines(&mut wire, 100);
     // Somebody else takes all there is.
     let file = disk.path().join("ballast");
     ballast(&file, 8 << 20);

@@ -209,6 +209,32 @@ fn lines_sent_just_before_sigterm_without_a_flush_are_stored() {
 }
 
 #[test]
+fn clients_that_end_right_after_their_lines_are_read_to_the_end_and_closed() {
+    const LINES: u64 = 1500;
+    const ROUNDS: u64 = 40;
+    let cim = Cim::start(Options::new().large_files());
+    // Several at once, so that some are held back when their end arrives.
+    std::thread::scope(|scope| {
+        for connection in 0..4 {
+            let cim = &cim;
+            scope.spawn(move || {
+                for round in 0..ROUNDS {
+                    let mut wire = cim.client();
+                    wire.patience = Duration::from_secs(10);
+                    send_lines(&mut wire, connection, round * LINES, (round + 1) * LINES);
+                    wire.end_sending();
+                    wire.expect_closed();
+                }
+            });
+        }
+    });
+    eventually(PATIENCE, || {
+        cim.lines_of(APP).len() as u64 == 4 * ROUNDS * LINES
+    });
+    assert_eq!(check_in_order(&cim.lines_of(APP), 4), [ROUNDS * LINES; 4]);
+}
+
+#[test]
 fn a_log_file_that_was_deleted_is_made_again() {
     let cim = Cim::start(Options::new());
     let mut wire = cim.client();

@@ -16,7 +16,8 @@ struct State {
 pub struct Capture(Arc<(Mutex<State>, Condvar)>);
 
 impl Capture {
-    /// Starts to read `from`. When `hold` is set it stops after the first line, until [`Capture::release`].
+    /// Starts to read `from`. When `hold` is set it stops after the line that says where CIM listens, until
+    /// [`Capture::release`].
     pub fn start(from: impl Read + Send + 'static, hold: bool) -> Self {
         let capture = Self::default();
         let own = capture.clone();
@@ -28,12 +29,17 @@ impl Capture {
         // A small buffer: what is held back must stay in the pipe.
         let mut from = BufReader::with_capacity(512, from);
         let mut first = Vec::new();
-        let _ = from.read_until(b'\n', &mut first);
-        let mut state = self.state();
-        state.bytes = first;
-        state.held |= hold;
-        self.0.1.notify_all();
-        drop(state);
+        while hold && !first.starts_with(b"cim ") {
+            first.clear();
+            let read = from.read_until(b'\n', &mut first);
+            let mut state = self.state();
+            state.bytes.extend_from_slice(&first);
+            self.0.1.notify_all();
+            if !matches!(read, Ok(1..)) {
+                break;
+            }
+        }
+        self.state().held |= hold;
         let mut block = vec![0; 64 << 10];
         loop {
             let mut state = self.state();

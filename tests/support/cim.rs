@@ -23,7 +23,7 @@ pub struct Cim {
     pub log_dir: PathBuf,
     pub stdout: Capture,
     pub stderr: Capture,
-    /// From just before the process was made to its first line.
+    /// From just before the process was made to the line that says where it listens.
     pub first_line_after: Duration,
     /// Just before the process was made.
     pub started: Instant,
@@ -40,7 +40,7 @@ pub struct NotStarted {
 }
 
 impl Cim {
-    /// Starts CIM and waits for its first line.
+    /// Starts CIM and waits until it says where it listens.
     #[track_caller]
     pub fn start(options: Options) -> Self {
         match Self::try_start(options) {
@@ -71,11 +71,13 @@ impl Cim {
         let stdout = Capture::start(child.stdout.take().unwrap(), options.hold_stdout);
         let stderr = Capture::start(child.stderr.take().unwrap(), false);
         let first = stdout.wait_for(PATIENCE, |bytes| {
-            memchr::memchr(b'\n', bytes)
-                .map(|end| String::from_utf8_lossy(&bytes[..end]).into_owned())
+            let whole = memchr::memrchr(b'\n', bytes)?;
+            String::from_utf8_lossy(&bytes[..whole])
+                .lines()
+                .find_map(addresses)
         });
         let first_line_after = started.elapsed();
-        let Some((nats, http, log_dir)) = first.as_deref().and_then(addresses) else {
+        let Some((nats, http, log_dir)) = first else {
             stdout.release();
             let status = wait(&mut child, Duration::from_secs(5));
             let _ = child.kill();

@@ -6,9 +6,10 @@ use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
+use std::time::Instant;
 
-use super::NatsWire;
 use super::nats::{log, publish};
+use super::{LOOK, NatsWire, PATIENCE};
 
 /// Lines of one write.
 const LINES_A_WRITE: u64 = 50;
@@ -17,16 +18,6 @@ const LINES_A_WRITE: u64 = 50;
 pub struct Load {
     shared: Arc<Shared>,
     threads: Vec<JoinHandle<()>>,
-}
-
-#[derive(Default)]
-struct Shared {
-    sent: AtomicU64,
-    acknowledged: AtomicU64,
-    stop: AtomicBool,
-    ended: AtomicBool,
-    /// How many lines had been sent before each PING that has no answer yet.
-    pings: Mutex<VecDeque<u64>>,
 }
 
 impl Load {
@@ -73,13 +64,34 @@ impl Load {
     }
 
     /// Ends the publisher, waits until the server has closed the connection, and returns how many lines were sent.
+    #[track_caller]
     pub fn stop(mut self) -> u64 {
         self.shared.stop.store(true, SeqCst);
+        let start = Instant::now();
+        while !self.threads.iter().all(JoinHandle::is_finished) {
+            assert!(
+                start.elapsed() < 3 * PATIENCE,
+                "the server has not closed a connection whose client has ended; {} lines sent, {} acknowledged",
+                self.sent(),
+                self.acknowledged()
+            );
+            std::thread::sleep(LOOK);
+        }
         for thread in self.threads.drain(..) {
             thread.join().unwrap();
         }
         self.sent()
     }
+}
+
+#[derive(Default)]
+struct Shared {
+    sent: AtomicU64,
+    acknowledged: AtomicU64,
+    stop: AtomicBool,
+    ended: AtomicBool,
+    /// How many lines had been sent before each PING that has no answer yet.
+    pings: Mutex<VecDeque<u64>>,
 }
 
 impl Shared {
