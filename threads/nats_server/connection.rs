@@ -42,6 +42,8 @@ pub(super) struct Connection {
     token: Token,
     registered: bool,
     pub turn: Turn,
+    /// Poll has reported the end, and will not again: read on until it comes.
+    pub ended: bool,
     pub publisher: Publisher,
     /// The start of an operation that is not whole, or operations for which there was no room.
     pub input: Vec<u8>,
@@ -70,6 +72,7 @@ impl Connection {
             token: token(id),
             registered: false,
             turn: Turn::Polled,
+            ended: false,
             publisher: Publisher::default(),
             input: Vec::new(),
             needed: 0,

@@ -269,6 +269,11 @@ impl Loop {
             WAKER => {}
             Token(token) => {
                 let id = token - FIRST_CLIENT_TOKEN;
+                if (event.is_read_closed() || event.is_error())
+                    && let Some(connection) = self.connection(id)
+                {
+                    connection.ended = true;
+                }
                 if event.is_writable()
                     && let Some(Some(connection)) = self.connections.get_mut(id)
                     && let Err(error) = connection.flush(id, &mut self.broker, self.now)
@@ -567,7 +572,7 @@ impl Loop {
         let Some(Some(connection)) = self.connections.get_mut(id) else {
             return;
         };
-        if more {
+        if more || connection.ended {
             self.ready.push(id);
         } else if is_stream
             && !taken.interactive
