@@ -137,8 +137,8 @@ const SIZE_DIGITS: usize = 9;
 /// Bytes that no cut of a valid stream could hold; the connection must end.
 #[inline]
 pub fn next_op<'a>(buf: &'a [u8], limits: &ParseLimits) -> Result<Step<'a>, ParseError> {
-    if let [b'P', b'U', b'B', b' ', ..] = buf {
-        return publish(buf, 4, false, limits);
+    if let Some(step) = plain_publish(buf, limits) {
+        return Ok(step);
     }
     let Some(&first) = buf.first() else {
         return Ok(Step::More(1));
@@ -181,6 +181,41 @@ pub fn next_op<'a>(buf: &'a [u8], limits: &ParseLimits) -> Result<Step<'a>, Pars
         },
         _ => Err(ParseError::UnknownOperation),
     }
+}
+
+/// `PUB subject size` as clients write it, whole and without a reply: nearly all there is to parse. Whatever else `buf`
+/// holds is left to the thorough way.
+#[inline]
+fn plain_publish<'a>(buf: &'a [u8], limits: &ParseLimits) -> Option<Step<'a>> {
+    let rest = buf.strip_prefix(b"PUB ")?;
+    let subject_len = rest.iter().position(|&b| b <= b' ')?;
+    let (subject, rest) = rest.split_at_checked(subject_len)?;
+    let mut rest = rest.strip_prefix(b" ")?;
+    let (mut total, mut digits) = (0, 0);
+    while let [digit @ b'0'..=b'9', more @ ..] = rest {
+        total = total * 10 + usize::from(digit - b'0');
+        digits += 1;
+        if digits > SIZE_DIGITS {
+            return None;
+        }
+        rest = more;
+    }
+    let rest = rest.strip_prefix(b"\r\n")?;
+    let (body, end) = rest.split_at_checked(total)?;
+    let is_plain = subject_len > 0
+        && digits > 0
+        && total <= limits.payload_bytes
+        && subject_len + digits < limits.control_line_bytes
+        && end.starts_with(b"\r\n");
+    let body_start = buf.len() - rest.len();
+    let message = Publish {
+        subject,
+        reply: &[],
+        header_len: None,
+        body,
+        body_start,
+    };
+    is_plain.then_some(Step::Op(Op::Publish(message), body_start + total + 2))
 }
 
 /// The index after `name` when `buf` starts with it in any case, `None` when `buf` is a part of it.
