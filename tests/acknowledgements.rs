@@ -207,3 +207,25 @@ fn subscribers_of_log_get_their_copies() {
     assert!(sids.contains(&"1".to_owned()) && sids.contains(&"2".to_owned()));
     assert_eq!(cim.lines_of("app"), [b"both".to_vec()]);
 }
+
+#[test]
+fn a_ping_that_overtakes_its_clients_own_buffer_is_answered_behind_it() {
+    let mut cim = Cim::start(Options::new());
+    let mut wire = NatsWire::open(cim.nats);
+    wire.send(b"CONNECT {\"verbose\":false,\"pedantic\":false,\"lang\":\"python3\"}\r\nPING\r\n");
+    wire.expect("PONG");
+    let mut lines = Vec::new();
+    for n in 0..5_000 {
+        lines.extend(support::nats::publish(
+            "LOG",
+            None,
+            &log("app", ID, format!("{n}").as_bytes()),
+        ));
+    }
+    // As nats.py does it: the PING first, in a write of its own.
+    wire.send(b"PING\r\n");
+    wire.send(&lines);
+    wire.expect("PONG");
+    cim.kill9();
+    assert_eq!(cim.lines_of("app").len(), 5_000);
+}

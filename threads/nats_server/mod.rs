@@ -49,6 +49,10 @@ const CONGESTED_READ_BYTES: usize = 4 * CONTROL_LINE_BYTES;
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 /// Two reads closer together than this make a stream.
 const STREAM_GAP: Duration = Duration::from_millis(10);
+/// Time without input after which a PING that came early is taken to be behind its publishes.
+const EARLY_PING_QUIET: Duration = Duration::from_millis(2);
+/// Time after which it is taken in any case.
+const EARLY_PING_WAIT: Duration = Duration::from_millis(200);
 /// Shortest time between two looks at all clients' timers.
 const TIMER_STEP: Duration = Duration::from_millis(50);
 
@@ -147,6 +151,8 @@ struct Loop {
     held: Vec<ClientId>,
     /// Connections with PINGs that wait.
     pinging: Vec<ClientId>,
+    /// Connections with PINGs that came early, and since when.
+    early: Vec<(ClientId, Instant)>,
     cooled_at: Option<Instant>,
     partial_bytes: usize,
     timers_at: Option<Instant>,
@@ -195,6 +201,7 @@ impl Loop {
             cooling: Vec::new(),
             held: Vec::new(),
             pinging: Vec::new(),
+            early: Vec::new(),
             cooled_at: None,
             partial_bytes: 0,
             timers_at: None,
@@ -236,6 +243,7 @@ impl Loop {
             for id in std::mem::take(&mut self.ready) {
                 self.read(id);
             }
+            self.settle_early();
             self.settle();
             self.flush();
             self.close_marked();
@@ -256,7 +264,7 @@ impl Loop {
             Phase::Serving | Phase::Ended => None,
         };
         let now = Instant::now();
-        [self.cooled_at, self.timers_at, phase]
+        [self.cooled_at, self.timers_at, phase, self.early_at()]
             .into_iter()
             .flatten()
             .min()
@@ -445,7 +453,7 @@ impl Loop {
             return Taken::default();
         };
         let mut publisher = std::mem::take(&mut connection.publisher);
-        let was_waiting = publisher.is_waiting();
+        let (was_waiting, early) = (publisher.is_waiting(), publisher.early_pings);
         let (connections, now) = (&mut self.connections, self.now);
         let mut flush = |broker: &mut Broker| {
             for full in broker.take_full() {
@@ -471,8 +479,14 @@ impl Loop {
             connection.publisher = publisher;
             connection.needed = taken.needed;
         }
-        let (log, events) = (taken.log.take(), taken.events.take());
-        if log.is_none() && events.is_none() {
+        if early == 0
+            && self
+                .connection(id)
+                .is_some_and(|connection| connection.publisher.early_pings > 0)
+        {
+            self.early.push((id, self.now));
+        }
+        if taken.log.is_none() && taken.events.is_none() {
             self.keep_or_recycle(id, buffer, taken.used);
         } else {
             self.keep(
@@ -484,27 +498,69 @@ impl Loop {
             if let Some(rest) = rest {
                 self.recycle(rest);
             }
-            // There was room, and only this thread sends: a failure means that the receiver has died, and the daemon ends.
-            if let (Some(plan), Some((sender, _))) = (log, &self.senders) {
-                let batch = LogBatch {
-                    seq: plan.seq,
-                    buffer: shared.clone(),
-                    spans: plan.spans,
-                    flush: plan.flush,
-                    ack: plan.ack,
-                    acks: plan.acks,
-                };
-                let _ = sender.try_send(batch);
-            }
-            if let (Some(plan), Some((_, sender))) = (events, &self.senders) {
-                let _ = sender.try_send(EventBatch {
-                    seq: plan.seq,
-                    buffer: shared,
-                    messages: plan.messages,
-                });
-            }
+            self.hand_over(&mut taken, shared);
         }
         taken
+    }
+
+    /// Sends what was gathered to the data path. There was room, and only this thread sends: a failure means that the
+    /// receiver has died, and the daemon ends.
+    fn hand_over(&self, taken: &mut Taken, shared: Bytes) {
+        if let (Some(plan), Some((sender, _))) = (taken.log.take(), &self.senders) {
+            let batch = LogBatch {
+                seq: plan.seq,
+                buffer: shared.clone(),
+                spans: plan.spans,
+                flush: plan.flush,
+                ack: plan.ack,
+                acks: plan.acks,
+            };
+            let _ = sender.try_send(batch);
+        }
+        if let (Some(plan), Some((_, sender))) = (taken.events.take(), &self.senders) {
+            let _ = sender.try_send(EventBatch {
+                seq: plan.seq,
+                buffer: shared,
+                messages: plan.messages,
+            });
+        }
+    }
+
+    /// Takes the PINGs that came early once their connection has nothing more to read.
+    fn settle_early(&mut self) {
+        for (id, since) in std::mem::take(&mut self.early) {
+            let (room, stored, now) = (self.room(), self.stored(), self.now);
+            let Some(Some(connection)) = self.connections.get_mut(id) else {
+                continue;
+            };
+            let is_quiet =
+                connection.turn == Turn::Polled && now >= connection.last_in + EARLY_PING_QUIET;
+            if !is_quiet && now < since + EARLY_PING_WAIT && self.phase == Phase::Serving {
+                self.early.push((id, since));
+                continue;
+            }
+            let publisher = &mut connection.publisher;
+            let was_waiting = publisher.is_waiting();
+            let mut taken = self
+                .intake
+                .late_pings(&mut self.broker, id, publisher, room, stored);
+            if !was_waiting && publisher.is_waiting() {
+                self.pinging.push(id);
+            }
+            self.hand_over(&mut taken, Bytes::new());
+        }
+    }
+
+    /// When the next of them is to be looked at.
+    fn early_at(&self) -> Option<Instant> {
+        let quiet = self.early.iter().map(|&(id, since)| {
+            let connection = self.connections.get(id).and_then(Option::as_ref);
+            let quiet = connection
+                .filter(|c| c.turn == Turn::Polled)
+                .map(|c| c.last_in + EARLY_PING_QUIET);
+            quiet.unwrap_or(since + EARLY_PING_WAIT)
+        });
+        quiet.min()
     }
 
     /// Keeps what is behind `used` for the next turn, and the block for the next read.
@@ -730,6 +786,7 @@ impl Loop {
             ] {
                 list.retain(|&other| other != id);
             }
+            self.early.retain(|&(other, _)| other != id);
         }
     }
 

@@ -148,6 +148,30 @@ fn pong_means_stored() {
 }
 
 #[test]
+fn a_ping_that_overtakes_its_publishes_waits_for_them() {
+    let mut bench = Bench::new();
+    bench.take(
+        b"CONNECT {\"verbose\":false,\"lang\":\"python3\"}\r\nPING\r\nPUB LOG 0\r\n\r\n",
+        ROOM,
+        NONE,
+    );
+    bench.take(b"PUB LOG 0\r\n\r\n", ROOM, Stored { log: 1, event: 0 });
+    assert_eq!((bench.out().as_str(), bench.publisher.early_pings), ("", 1));
+    let stored = Stored { log: 1, event: 0 };
+    let Bench {
+        intake,
+        broker,
+        publisher,
+        id,
+    } = &mut bench;
+    let taken = intake.late_pings(broker, *id, publisher, ROOM, stored);
+    assert!(taken.log.unwrap().flush);
+    assert_eq!((bench.out().as_str(), bench.publisher.early_pings), ("", 0));
+    assert_eq!(bench.publisher.settle(stored), 0);
+    assert_eq!(bench.publisher.settle(Stored { log: 2, event: 0 }), 1);
+}
+
+#[test]
 fn a_ping_behind_an_earlier_read_asks_the_writers_to_hurry() {
     let mut bench = Bench::quiet();
     assert!(
