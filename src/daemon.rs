@@ -244,7 +244,6 @@ impl Daemon {
         let (http, http_stop) = started("the operations API", http_server.spawn(&notices_in))?;
         health.set(Part::Nats, State::Ready, &format!("listening on {nats}"));
         health.set(Part::Http, State::Ready, &format!("listening on {rest}"));
-        health.set(Part::Logs, State::Ready, "log lines are written");
         Ok(Self {
             notices,
             own_log,

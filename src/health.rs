@@ -34,12 +34,13 @@ impl Part {
         }
     }
 
-    /// CIM is not ready without it. The application is not needed: it registers when it likes, and a pod whose readiness
-    /// waited for that would hide an application that never does.
+    /// CIM is not ready without it. The application registers when it likes, and a pod whose readiness waited for that
+    /// would hide an application that never does. A log disk that is full is an alert, not a reason to take the
+    /// application out of service.
     pub fn is_needed(self) -> bool {
         match self {
-            Self::Nats | Self::Logs | Self::Http => true,
-            Self::Application => false,
+            Self::Nats | Self::Http => true,
+            Self::Logs | Self::Application => false,
         }
     }
 }
@@ -170,7 +171,6 @@ mod tests {
         let health = Health::new();
         assert!(!ready(&health));
         health.set(Part::Nats, State::Ready, "");
-        health.set(Part::Logs, State::Ready, "");
         assert!(!ready(&health));
         health.set(Part::Http, State::Disabled, "no port");
         assert!(
@@ -178,6 +178,11 @@ mod tests {
             "neither a disabled nor an unneeded part counts"
         );
         health.set(Part::Logs, State::NotReady, "disk full");
+        assert!(
+            ready(&health),
+            "a full disk takes no application out of service"
+        );
+        health.set(Part::Nats, State::NotReady, "gone");
         assert!(!ready(&health));
         assert_eq!(
             health.report().parts.get(1).unwrap(),

@@ -142,6 +142,14 @@ impl<R: Registrar> Operations<R> {
     }
 
     fn readyz(&self) -> Response {
+        let (state, reason) = match self.metrics.file_failing.get() {
+            0 => (State::Ready, "log lines are written"),
+            _ => (
+                State::NotReady,
+                "log files cannot be written: lines are counted and dropped",
+            ),
+        };
+        self.health.set(Part::Logs, state, reason);
         let report = self.health.report();
         let parts: serde_json::Map<_, _> = report
             .parts

@@ -138,32 +138,38 @@ fn a_registration_is_counted_and_shown() {
 #[test]
 fn health_and_readiness() {
     let mut operations = operations();
+    let metrics = Arc::clone(&operations.metrics);
     let mut get = |path: &str, health: &dyn Fn(&Health)| {
         health(&operations.health);
         let response = operations.respond(Scope::All, &request(Method::Get, path));
         (response.status, json(&response).to_string())
     };
     assert_eq!(get("/healthz", &|_| {}), (200, r#"{"status":"ok"}"#.into()));
-    let (status, text) = get("/readyz", &|h| {
-        h.set(Part::Nats, State::Ready, "127.0.0.1:4222");
-        h.set(Part::Logs, State::NotReady, "no space");
-        h.set(Part::Http, State::Ready, "");
-    });
-    let parts = |logs: &str| {
+    let parts = |nats: &str, logs: &str| {
         format!(
-            r#""parts":{{"nats":{{"state":"ready","needed":true,"reason":"127.0.0.1:4222"}},"logs":{{{logs}}},"http":{{"state":"ready","needed":true,"reason":""}},"application":{{"state":"not ready","needed":false,"reason":"not started yet"}}}}}}"#
+            r#""parts":{{"nats":{{{nats}}},"logs":{{{logs}}},"http":{{"state":"ready","needed":true,"reason":""}},"application":{{"state":"not ready","needed":false,"reason":"not started yet"}}}}}}"#
         )
     };
-    let logs = parts(r#""state":"not ready","needed":true,"reason":"no space""#);
-    assert_eq!(
-        (status, text),
-        (503, format!(r#"{{"status":"not ready",{logs}"#))
+    let written = r#""state":"ready","needed":false,"reason":"log lines are written""#;
+    let (status, text) = get("/readyz", &|h| {
+        h.set(Part::Nats, State::NotReady, "gone");
+        h.set(Part::Http, State::Ready, "");
+    });
+    let expected = parts(
+        r#""state":"not ready","needed":true,"reason":"gone""#,
+        written,
     );
-    let (status, text) = get("/readyz", &|h| h.set(Part::Logs, State::Ready, ""));
-    let logs = parts(r#""state":"ready","needed":true,"reason":"""#);
     assert_eq!(
         (status, text),
-        (200, format!(r#"{{"status":"ready",{logs}"#))
+        (503, format!(r#"{{"status":"not ready",{expected}"#))
+    );
+    metrics.file_failing.set(1);
+    let (status, text) = get("/readyz", &|h| h.set(Part::Nats, State::Ready, ""));
+    let failing = r#""state":"not ready","needed":false,"reason":"log files cannot be written: lines are counted and dropped""#;
+    let expected = parts(r#""state":"ready","needed":true,"reason":"""#, failing);
+    assert_eq!(
+        (status, text),
+        (200, format!(r#"{{"status":"ready",{expected}"#))
     );
     let (status, text) = get("/healthz", &|h| h.fail("thread file-writer panicked"));
     assert_eq!(
