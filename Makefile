@@ -1,6 +1,6 @@
 # Runs, tests and packages CIM. `make help` lists the targets.
 #
-# Profiles: clippy and tests use dev, run, bench and image use release; nothing builds a third one.
+# Profiles: clippy and tests use dev, run, bench and image use release; only fuzz builds a third one, apart.
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
@@ -11,6 +11,9 @@ LOCKED := $(if $(CI),--locked)
 CARGO_TARGET_DIR ?= target
 TOOLS := CARGO_TARGET_DIR='$(CARGO_TARGET_DIR)' tests/tools.sh
 IMAGE ?= cim
+# What fuzz runs, each for so many seconds.
+TARGET ?= $(basename $(notdir $(wildcard tests/fuzz/targets/*.rs)))
+SECONDS ?= 60
 # Tools that integration-test does without, out of: go python java promtool.
 WITHOUT ?=
 INTEGRATION_TOOLS := go python java promtool
@@ -54,6 +57,14 @@ clippy: lint-tools ## clippy, a warning is an error
 bench: build-tools ## throughput, CPU, memory and latency of the release build; prints a table and JSON
 	$(CARGO) bench $(LOCKED) --bench pipeline $(if $(ARGS),-- $(ARGS))
 
+.PHONY: fuzz
+fuzz: fuzz-tools ## search for bytes that break a reader (TARGET=nats_stream SECONDS=60; without TARGET each in turn)
+	@set -e; for target in $(TARGET); do \
+		found='$(abspath $(CARGO_TARGET_DIR))/fuzz/found'/$$target; mkdir -p "$$found"; \
+		$(CARGO) +nightly fuzz run --fuzz-dir tests/fuzz --target-dir '$(abspath $(CARGO_TARGET_DIR))/fuzz' $$target \
+			"$$found" "tests/fuzz/corpus/$$target" -- -max_total_time=$(SECONDS) -timeout=10; \
+	done
+
 .PHONY: image
 image: ## build the container image (IMAGE=name; docker or podman)
 	@engine=$$(command -v docker || command -v podman) || { echo "missing: docker or podman; install one of them" >&2; exit 1; }; \
@@ -66,11 +77,13 @@ image: ## build the container image (IMAGE=name; docker or podman)
 clean: ## remove everything that was built (files that CIM wrote, ./cim-data, stay)
 	$(CARGO) clean
 
-.PHONY: build-tools lint-tools integration-tools
+.PHONY: build-tools lint-tools fuzz-tools integration-tools
 build-tools:
 	@$(TOOLS) rust cc
 lint-tools: build-tools
 	@$(TOOLS) lint
+fuzz-tools: build-tools
+	@$(TOOLS) fuzz
 integration-tools: build-tools
 	@if [ -n '$(WITHOUT)' ]; then \
 		if [ -n '$(CI)' ]; then echo "WITHOUT is not for CI: nothing may be left out there" >&2; exit 1; fi; \

@@ -16,6 +16,7 @@
 pub mod cli;
 pub mod daemon;
 pub mod events;
+pub mod fuzz;
 pub mod health;
 pub mod http;
 pub mod identity;

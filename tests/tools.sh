@@ -2,7 +2,7 @@
 # Finds the tools that a make target needs. What is missing is installed from Debian's packages when run as root (promtool:
 # unpacked under target/tools, so that no Prometheus server is set up); what is still missing then is listed with how to get it.
 #
-# Usage: tests/tools.sh TOOL...      TOOL: rust lint cc go python java promtool
+# Usage: tests/tools.sh TOOL...      TOOL: rust lint fuzz cc go python java promtool
 set -u
 cd "$(dirname "$0")/.." || exit 1
 unpacked=${CARGO_TARGET_DIR:-target}/tools
@@ -27,6 +27,10 @@ get_rust() { echo "Rust $RUST or newer (cargo, rustc): with rustup"; }
 works_lint() { cargo fmt --version >/dev/null 2>&1 && cargo clippy --version >/dev/null 2>&1; }
 debian_lint() { :; }
 get_lint() { echo "rustfmt and clippy: rustup component add rustfmt clippy"; }
+
+works_fuzz() { have c++ && cargo +nightly --version >/dev/null 2>&1 && cargo fuzz --version >/dev/null 2>&1; }
+debian_fuzz() { echo g++; }
+get_fuzz() { echo "a nightly Rust, cargo-fuzz and a C++ compiler: rustup toolchain install nightly; cargo install cargo-fuzz; apt install g++"; }
 
 works_cc() { have cc; }
 debian_cc() { echo gcc libc6-dev; }

@@ -1,0 +1,57 @@
+//! What must hold for any bytes from outside: one function for each reader, which panics when it does not.
+//!
+//! Nothing in the daemon calls them. The targets of `tests/fuzz` are one line each that does, and `tests/kept_inputs.rs`
+//! runs them on the inputs that are kept, so that what a fuzzer has once found stays mended.
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a panic is how a target says that something does not hold"
+)]
+
+mod documents;
+mod http;
+mod logs;
+mod nats;
+mod wire;
+
+pub use documents::{cim_json, common_infra, registration};
+pub use http::http_request;
+pub use logs::{backup_name, container_names, json_line};
+pub use nats::nats_stream;
+pub use wire::{event, log_message};
+
+/// A target: its name, which is that of its file and of the folder of its kept inputs, and the function.
+pub type Target = (&'static str, fn(&[u8]));
+
+/// Every target.
+pub const TARGETS: [Target; 10] = [
+    ("backup_name", backup_name),
+    ("cim_json", cim_json),
+    ("common_infra", common_infra),
+    ("container_names", container_names),
+    ("event", event),
+    ("http_request", http_request),
+    ("json_line", json_line),
+    ("log_message", log_message),
+    ("nats_stream", nats_stream),
+    ("registration", registration),
+];
+
+/// A text that is shown to people stays on one line and moves no cursor.
+fn assert_showable(text: &str) {
+    assert!(
+        !text.chars().any(char::is_control),
+        "a control character is shown: {text:?}"
+    );
+}
+
+/// The bytes up to the first `separator`, and those after it.
+fn split_at_byte(data: &[u8], separator: u8) -> (&[u8], &[u8]) {
+    match memchr::memchr(separator, data) {
+        Some(at) => {
+            let (first, rest) = data.split_at(at);
+            (first, rest.get(1..).unwrap_or_default())
+        }
+        None => (data, &[]),
+    }
+}
