@@ -268,12 +268,14 @@ fn line<'a>(
     let limit = ParseError::ControlLine {
         limit: limits.control_line_bytes,
     };
+    if blanks > limits.control_line_bytes {
+        return Err(limit);
+    }
     let window = rest
-        .get(..limits.control_line_bytes + blanks.min(limits.control_line_bytes) + 2)
+        .get(..limits.control_line_bytes + blanks + 2)
         .unwrap_or(rest);
     let Some(end) = memchr::memchr(b'\n', window) else {
-        if rest.len() - blanks > limits.control_line_bytes + 1 || blanks > limits.control_line_bytes
-        {
+        if rest.len() - blanks > limits.control_line_bytes + 1 {
             return Err(limit);
         }
         return Ok(Err(buf.len() + 1));
