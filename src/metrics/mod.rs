@@ -2,6 +2,8 @@
 //!
 //! Counters are moved once a batch, never once a message: whoever owns a hot loop counts in local variables.
 
+use std::cell::RefCell;
+
 use prometheus::{
     Encoder, Gauge, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry,
     TextEncoder, core::Collector,
@@ -15,6 +17,7 @@ fn size_buckets() -> Vec<f64> {
 /// The registry and every series that CIM moves.
 pub struct Metrics {
     registry: Registry,
+    names: Vec<String>,
     /// Messages on LOG, EVENT and CONFIG, and lines of CIM's own log.
     pub total_messages: IntCounter,
     /// Bytes of those messages.
@@ -130,6 +133,7 @@ impl Metrics {
     pub fn new(pod: &str) -> Result<Self, prometheus::Error> {
         let r = Maker {
             registry: Registry::new(),
+            names: RefCell::default(),
             pod,
         };
         let metrics = Self {
@@ -179,6 +183,7 @@ impl Metrics {
             http_aborted: r.counters("cim_http_aborted_total", "HTTP connections closed in the middle of a request.", "reason")?,
             registrations: r.counter("cim_registrations_total", "Registrations of the application that were accepted.")?,
             config_reloads: r.counters("cim_config_reloads_total", "Re-reads of the configuration files.", "result")?,
+            names: r.names.into_inner(),
             registry: r.registry,
         };
         for reason in DropReason::ALL {
@@ -202,6 +207,11 @@ impl Metrics {
             .sum()
     }
 
+    /// The name of every series that is declared, those without a value yet too; not those about the process.
+    pub fn names(&self) -> &[String] {
+        &self.names
+    }
+
     /// Every series in the Prometheus text format 0.0.4.
     ///
     /// # Errors
@@ -215,6 +225,7 @@ impl Metrics {
 
 struct Maker<'a> {
     registry: Registry,
+    names: RefCell<Vec<String>>,
     pod: &'a str,
 }
 
@@ -228,6 +239,11 @@ impl Maker<'_> {
         collector: C,
     ) -> Result<C, prometheus::Error> {
         self.registry.register(Box::new(collector.clone()))?;
+        let names = collector
+            .desc()
+            .into_iter()
+            .map(|desc| desc.fq_name.clone());
+        self.names.borrow_mut().extend(names);
         Ok(collector)
     }
 

@@ -1,0 +1,247 @@
+//! Every series that CIM declares is moved by what it counts: one that is declared and in no situation here fails the test.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    missing_docs
+)]
+
+mod support;
+
+use std::collections::BTreeSet;
+use std::io::Write;
+use std::net::TcpStream;
+
+use cim::metrics::Metrics;
+use support::disk::Mount;
+use support::nats::{event, log, publish};
+use support::{Cim, Load, Options, PATIENCE, Signal, eventually, metrics};
+
+const APP: &str = "app";
+const ID: &str = "0123456789ab";
+
+/// Series that only a sink standing still for longer than `SINK_STALL` moves, with their label where others are moved sooner.
+const HEAVY: [&str; 2] = [
+    "cim_log_stdout_copies_dropped_total",
+    "cim_log_lines_dropped_total stalled",
+];
+
+/// What has moved: names, and `name value` for each label but the pod and the bounds of histograms.
+#[derive(Debug, Default)]
+struct Moved(BTreeSet<String>);
+
+impl Moved {
+    /// Takes in what is not 0 now.
+    fn see(&mut self, cim: &Cim) {
+        for series in every(&cim.metrics()).filter(|(_, value)| *value > 0.0) {
+            self.0.extend(series.0);
+        }
+    }
+
+    /// Takes in what is not 0 until `series` is moved.
+    #[track_caller]
+    fn until(&mut self, cim: &Cim, series: &str, mut again: impl FnMut()) {
+        eventually(PATIENCE, || {
+            again();
+            self.see(cim);
+            self.0.contains(series)
+        });
+    }
+}
+
+/// Each sample's names and value; a histogram goes by the name that it is declared with.
+fn every(text: &str) -> impl Iterator<Item = (Vec<String>, f64)> {
+    metrics::samples(text).into_iter().map(|sample| {
+        let name = sample
+            .name
+            .strip_suffix("_count")
+            .filter(|name| name.ends_with("_size"))
+            .unwrap_or(&sample.name)
+            .to_owned();
+        let labels = sample.labels.iter();
+        let mut names: Vec<_> = labels
+            .filter(|(label, _)| label != "pod" && label != "le")
+            .map(|(_, value)| format!("{name} {value}"))
+            .collect();
+        names.push(name);
+        (names, sample.value)
+    })
+}
+
+/// What applications do all day, what they do wrong, and what operators do.
+fn ordinary_use(moved: &mut Moved) {
+    let options = Options::new()
+        .cim("lmaas.max_file_size_in_mb", 1)
+        .cim("lmaas.max_backup_files", 1)
+        .mode("FILEANDSTDOUT", "json");
+    let cim = Cim::start(options);
+    let mut wire = cim.client();
+    let mut listener = cim.client();
+    listener.subscribe("CONFIG", "1");
+    listener.ping_pong();
+    wire.publish("CONFIG", b"{}");
+    wire.publish_log(APP, ID, b"a line");
+    wire.ping_pong();
+    moved.see(&cim);
+
+    // Three rotations, one backup is kept.
+    let line = publish("LOG", None, &log(APP, ID, &[b'x'; 100_000]));
+    (0..40).for_each(|_| wire.send(&line));
+    wire.ping_pong();
+    // More events than are kept.
+    (0..1100).for_each(|_| wire.send(&publish("EVENT", None, &event("Event"))));
+    // More of CIM's own lines on one matter than are written.
+    (0..40).for_each(|_| wire.publish("LOG", b"no FlatBuffer"));
+    wire.ping_pong();
+
+    let registration = br#"{"container_name":"app","container_id":"0123456789ab"}"#;
+    let path = "/api/v1/_operations/xgvela/register";
+    assert_eq!(cim.post(path, registration).status, 200);
+    let mut half = TcpStream::connect(cim.http).unwrap();
+    half.write_all(b"GET /metrics HT").unwrap();
+    drop(half);
+    moved.until(&cim, "cim_http_aborted_total", || {});
+    cim.signal(Signal::HUP);
+    moved.until(&cim, "cim_config_reloads_total", || {});
+    drop(wire);
+    moved.until(&cim, "cim_nats_connections_closed_total", || {});
+    moved.until(&cim, "cim_log_lines_stdout_total", || {});
+}
+
+/// A subscriber that reads nothing.
+fn slow_consumer(moved: &mut Moved) {
+    let cim = Cim::start(Options::new().env("CIM_NATS_MAX_PENDING", "2097152"));
+    let mut slow = cim.client();
+    slow.subscribe("big", "1");
+    slow.ping_pong();
+    let mut wire = cim.client();
+    let message = publish("big", None, &[b'x'; 500_000]);
+    moved.until(&cim, "cim_nats_slow_consumers_total", || {
+        wire.send(&message)
+    });
+}
+
+/// Standard output stands still, for less than makes its lines go elsewhere.
+fn held_back(moved: &mut Moved) {
+    let options = Options::new()
+        .mode("STDOUT", "text")
+        .cim("cim_settings.cim_file_log", false)
+        .hold_stdout();
+    let cim = Cim::start(options);
+    let load = Load::start(cim.nats, APP, 0, None);
+    moved.until(&cim, "cim_nats_held_back_total", || {});
+    cim.stdout.release();
+    load.stop();
+}
+
+/// Log files may not become large enough for the line: it waits, and is then given up.
+fn no_space(moved: &mut Moved) {
+    let cim = Cim::start(Options::new().before("ulimit -f 64"));
+    let mut wire = cim.client();
+    wire.publish_log(APP, ID, &[b'x'; 200_000]);
+    moved.until(&cim, "cim_log_file_failing", || {});
+    moved.until(&cim, "cim_log_lines_dropped_total no_space", || {});
+}
+
+/// There is a file where the log directory was.
+fn io_error(moved: &mut Moved) {
+    let dir = tempfile::tempdir().unwrap();
+    let logs = dir.path().join("logs");
+    let cim = Cim::start(Options::new().log_dir(&logs));
+    eventually(PATIENCE, || logs.exists());
+    std::fs::rename(&logs, dir.path().join("moved")).unwrap();
+    std::fs::write(&logs, b"not a directory").unwrap();
+    let mut wire = cim.client();
+    wire.publish_log(APP, ID, b"nowhere to go");
+    moved.until(&cim, "cim_log_lines_dropped_total io_error", || {});
+}
+
+/// Runs the situations side by side: some of them wait for `SINK_STALL`.
+fn run(situations: &[fn(&mut Moved)]) -> Moved {
+    let mut all = Moved::default();
+    std::thread::scope(|scope| {
+        let started: Vec<_> = situations
+            .iter()
+            .map(|&situation| {
+                scope.spawn(move || {
+                    let mut moved = Moved::default();
+                    situation(&mut moved);
+                    moved
+                })
+            })
+            .collect();
+        for thread in started {
+            match thread.join() {
+                Ok(moved) => all.0.extend(moved.0),
+                Err(panic) => std::panic::resume_unwind(panic),
+            }
+        }
+    });
+    all
+}
+
+/// Every name that is declared, and `name value` for each label value that is shown from the start.
+fn declared() -> BTreeSet<String> {
+    let metrics = Metrics::new("cnf-0").unwrap();
+    let mut names: BTreeSet<String> = metrics.names().iter().cloned().collect();
+    let text = String::from_utf8(metrics.render().unwrap()).unwrap();
+    for (shown, _) in every(&text) {
+        let family = shown.last().unwrap();
+        let is_part = ["_bucket", "_sum"].iter().any(|end| family.ends_with(end));
+        if !family.starts_with("process_") && !is_part {
+            assert!(names.contains(family), "{family} is shown and not declared");
+            names.extend(shown);
+        }
+    }
+    names
+}
+
+#[test]
+fn every_declared_series_is_moved_by_what_it_counts() {
+    let moved = run(&[ordinary_use, slow_consumer, held_back, no_space, io_error]);
+    let never: Vec<_> = declared()
+        .into_iter()
+        .filter(|name| !moved.0.contains(name) && !HEAVY.contains(&name.as_str()))
+        .collect();
+    assert_eq!(never, [""; 0], "declared, and moved by no situation");
+}
+
+/// Standard output stands still for good, in the mode in which the file has the lines too.
+fn copies_given_up(moved: &mut Moved) {
+    let options = Options::new()
+        .mode("FILEANDSTDOUT", "text")
+        .large_files()
+        .hold_stdout();
+    let cim = Cim::start(options);
+    let load = Load::start(cim.nats, APP, 0, None);
+    moved.until(&cim, HEAVY[0], || {});
+    cim.stdout.release();
+    load.stop();
+}
+
+/// The disk stands still in the middle of a write. Without the rights to make such a disk: nothing.
+fn stalled(moved: &mut Moved) {
+    let Some(disk) = Mount::ext4(64) else { return };
+    let cim = Cim::start(Options::new().large_files().log_dir(disk.path()));
+    let mut wire = cim.client();
+    wire.publish_log(APP, ID, b"before");
+    wire.ping_pong();
+    let Some(frozen) = disk.freeze() else { return };
+    let load = Load::start(cim.nats, "load", 0, None);
+    moved.until(&cim, HEAVY[1], || {});
+    drop(frozen);
+    load.stop();
+}
+
+#[test]
+#[ignore = "integration"]
+fn every_series_that_takes_a_long_stall_is_moved_by_it() {
+    for name in HEAVY {
+        assert!(declared().contains(name), "{name} is not declared");
+    }
+    let moved = run(&[copies_given_up]);
+    assert!(moved.0.contains(HEAVY[0]));
+    let moved = run(&[stalled]);
+    assert!(moved.0.contains(HEAVY[1]) || moved.0.is_empty());
+}
