@@ -28,6 +28,15 @@ impl Tap {
     }
 }
 
+/// The two ways into the data path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Way {
+    /// LOG.
+    Log,
+    /// EVENT, CONFIG and TEST.
+    Event,
+}
+
 /// Which ways into the data path have room for one more batch.
 #[derive(Debug, Clone, Copy)]
 pub struct Room {
@@ -35,6 +44,16 @@ pub struct Room {
     pub log: bool,
     /// EVENT, CONFIG and TEST.
     pub event: bool,
+}
+
+impl Room {
+    /// There is room on `way`.
+    pub fn on(self, way: Way) -> bool {
+        match way {
+            Way::Log => self.log,
+            Way::Event => self.event,
+        }
+    }
 }
 
 /// How far the data path is: numbers of batches.
@@ -77,8 +96,8 @@ pub struct Taken {
     pub used: usize,
     /// Bytes that the operation after them needs in all, as far as known.
     pub needed: usize,
-    /// The next operation is whole, but the way that it takes has no room: come back later.
-    pub held: bool,
+    /// The next operation is whole, but this way, which it takes, has no room: come back later.
+    pub held: Option<Way>,
     /// For the data path.
     pub log: Option<LogPlan>,
     /// For the data path.
@@ -102,6 +121,8 @@ pub struct Publisher {
     pongs: VecDeque<WaitingPong>,
     /// It has published to LOG: while LOG has no room there is no sense in reading from it.
     pub publishes_log: bool,
+    /// The same for EVENT, CONFIG and TEST.
+    pub publishes_events: bool,
     /// PINGs of the server without an answer.
     pub pings_outstanding: u32,
     /// PINGs whose publishes come after them: see [`Intake::late_pings`].
@@ -112,6 +133,17 @@ impl Publisher {
     /// A PING waits for what was published before it.
     pub fn is_waiting(&self) -> bool {
         !self.pongs.is_empty()
+    }
+
+    /// The way without room that it publishes to.
+    pub fn must_wait(&self, room: Room) -> Option<Way> {
+        if self.publishes_log && !room.log {
+            Some(Way::Log)
+        } else if self.publishes_events && !room.event {
+            Some(Way::Event)
+        } else {
+            None
+        }
     }
 
     /// The PINGs that may be answered now.
@@ -218,6 +250,14 @@ impl Intake {
         }
     }
 
+    /// Ways that have a place for one more acknowledgement.
+    pub fn ack_room(&self) -> Room {
+        Room {
+            log: self.log.has_ack_place(),
+            event: self.events.has_ack_place(),
+        }
+    }
+
     /// Acknowledgements wait.
     pub fn is_waiting(&self) -> bool {
         !self.log.acks.is_empty() || !self.events.acks.is_empty()
@@ -259,7 +299,7 @@ impl Intake {
         };
         let mut used = 0;
         let mut needed = 0;
-        let mut held = false;
+        let mut held = None;
         loop {
             match next_op(buf.get(used..).unwrap_or_default(), &turn.intake.limits) {
                 Ok(Step::More(more)) => {
@@ -268,8 +308,8 @@ impl Intake {
                 }
                 Ok(Step::Op(op, len)) => match turn.apply(&op, used) {
                     Next::Go => used += len,
-                    Next::Hold => {
-                        held = true;
+                    Next::Hold(way) => {
+                        held = Some(way);
                         break;
                     }
                     Next::Close => {
@@ -344,7 +384,7 @@ enum Next {
     /// Done; the next one.
     Go,
     /// Not done: no room.
-    Hold,
+    Hold(Way),
     /// The connection ends.
     Close,
 }
@@ -413,12 +453,12 @@ impl Turn<'_> {
     #[inline]
     fn tap(&mut self, tap: Tap, message: &Publish<'_>, at: usize) -> Next {
         let wants_ack = !message.reply.is_empty();
-        let (room, stream) = match tap {
-            Tap::Log => (self.room.log, &self.intake.log),
-            Tap::Other(_) => (self.room.event, &self.intake.events),
+        let (way, stream) = match tap {
+            Tap::Log => (Way::Log, &self.intake.log),
+            Tap::Other(_) => (Way::Event, &self.intake.events),
         };
-        if !room || (wants_ack && !stream.has_ack_place()) {
-            return Next::Hold;
+        if !self.room.on(way) || (wants_ack && !stream.has_ack_place()) {
+            return Next::Hold(way);
         }
         if !self
             .broker
@@ -486,6 +526,7 @@ impl Turn<'_> {
         let plan = self.events.get_or_insert_with(|| {
             stream.seq += 1;
             publisher.last.event = stream.seq;
+            publisher.publishes_events = true;
             EventPlan {
                 seq: stream.seq,
                 messages: Vec::new(),

@@ -30,7 +30,7 @@ use crate::metrics::Metrics;
 use crate::nats::auth::Auth;
 use crate::nats::blocks::Blocks;
 use crate::nats::info::Info;
-use crate::nats::intake::{Intake, Room, Stored, Taken};
+use crate::nats::intake::{Intake, Room, Stored, Taken, Way};
 use crate::nats::{Broker, ClientId, CloseReason, Limits};
 use crate::progress::Progress;
 use crate::tap::{EventBatch, LogBatch};
@@ -43,7 +43,7 @@ const LISTENER: Token = Token(0);
 pub const WAKER: Token = Token(1);
 const _: () = assert!(FIRST_CLIENT_TOKEN == 2);
 
-/// Bytes that a connection may read while LOG has no room: enough for control traffic, little to keep.
+/// Bytes that a connection may read while a way into the data path has no room: enough for control traffic, little to keep.
 const CONGESTED_READ_BYTES: usize = 4 * CONTROL_LINE_BYTES;
 /// Time after which accepting is tried again when the process has no descriptor left.
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);
@@ -148,7 +148,8 @@ struct Loop {
     connections: Vec<Option<Connection>>,
     ready: Vec<ClientId>,
     cooling: Vec<ClientId>,
-    held: Vec<ClientId>,
+    /// Connections that wait for room, in the order in which they began to, and on which way.
+    held: Vec<(ClientId, Way)>,
     /// Connections with PINGs that wait.
     pinging: Vec<ClientId>,
     /// Connections with PINGs that came early, and since when.
@@ -367,11 +368,13 @@ impl Loop {
         self.timers_at = Some(self.timers_at.map_or(at, |timer| timer.min(at)));
     }
 
+    /// A way on which no acknowledgement has a place counts as full: who is held for one must not be tried again and again.
     fn room(&self) -> Room {
+        let acks = self.intake.ack_room();
         match &self.senders {
             Some((log, events)) => Room {
-                log: !log.is_full(),
-                event: !events.is_full(),
+                log: acks.log && !log.is_full(),
+                event: acks.event && !events.is_full(),
             },
             None => Room {
                 log: false,
@@ -398,9 +401,9 @@ impl Loop {
             self.block = Some(block);
             return;
         };
-        if !room.log && connection.publisher.publishes_log {
+        if let Some(way) = connection.publisher.must_wait(room) {
             self.block = Some(block);
-            return self.hold(id);
+            return self.hold(id, way);
         }
         let mut buffer = block;
         let before = connection.input.capacity();
@@ -413,7 +416,7 @@ impl Loop {
                 .min((2 * buffer.len()).max(READ_BLOCK_BYTES))
                 .max(buffer.len() + CONTROL_LINE_BYTES);
             buffer.reserve_exact(target - buffer.len());
-        } else if room.log {
+        } else if room.log && room.event {
             buffer.extend_from_slice(&input);
         } else {
             self.block = Some(std::mem::replace(
@@ -478,6 +481,10 @@ impl Loop {
         if let Some(connection) = self.connection(id) {
             connection.publisher = publisher;
             connection.needed = taken.needed;
+            if taken.held.is_some() {
+                // What it keeps from here on is not its fault: see `keep`.
+                connection.turn = Turn::Held;
+            }
         }
         if early == 0
             && self
@@ -620,8 +627,8 @@ impl Loop {
 
     /// Decides when the connection is read again.
     fn next_turn(&mut self, id: ClientId, more: bool, is_stream: bool, taken: &Taken) {
-        if taken.held {
-            return self.hold(id);
+        if let Some(way) = taken.held {
+            return self.hold(id, way);
         }
         let coalesce = self.limits.read_coalesce;
         let nothing_waits = self.broker.outbound(id).is_none_or(|out| out.is_empty());
@@ -655,11 +662,11 @@ impl Loop {
         }
     }
 
-    fn hold(&mut self, id: ClientId) {
+    fn hold(&mut self, id: ClientId, way: Way) {
         self.metrics.nats_held_back.inc();
         if let Some(connection) = self.connection(id) {
             connection.turn = Turn::Held;
-            self.held.push(id);
+            self.held.push((id, way));
         }
     }
 
@@ -687,19 +694,18 @@ impl Loop {
             connection.publisher.is_waiting()
         });
         self.intake.settle(stored, &mut self.broker);
-        let room = self.room();
-        if !self.held.is_empty() && room.log && room.event {
-            // From the front, so that each gets its turn; the rest stays until there is room again.
-            let id = self.held.remove(0);
-            self.resume(id);
-            if !self.held.is_empty() {
-                self.log_progress.notify();
-            }
+        // In the order in which they began to wait, each once; the rest stays until there is room again.
+        for _ in 0..self.held.len() {
+            let room = self.room();
+            let Some(next) = self.held.iter().position(|&(_, way)| room.on(way)) else {
+                break;
+            };
+            let (id, _) = self.held.remove(next);
+            self.resume(id, room);
         }
     }
 
-    fn resume(&mut self, id: ClientId) {
-        let room = self.room();
+    fn resume(&mut self, id: ClientId, room: Room) {
         let Some(connection) = self.connection(id) else {
             return;
         };
@@ -710,10 +716,9 @@ impl Loop {
             return self.ready.push(id);
         }
         let taken = self.process(id, input, room);
-        if taken.held {
-            self.hold(id);
-        } else {
-            self.ready.push(id);
+        match taken.held {
+            Some(way) => self.hold(id, way),
+            None => self.ready.push(id),
         }
     }
 
@@ -778,12 +783,8 @@ impl Loop {
                 self.metrics.nats_closed.with_label_values(&[text]).inc();
             }
             self.broker.remove(id);
-            for list in [
-                &mut self.ready,
-                &mut self.cooling,
-                &mut self.held,
-                &mut self.pinging,
-            ] {
+            self.held.retain(|&(other, _)| other != id);
+            for list in [&mut self.ready, &mut self.cooling, &mut self.pinging] {
                 list.retain(|&other| other != id);
             }
             self.early.retain(|&(other, _)| other != id);

@@ -1,0 +1,261 @@
+//! The thread `nats-server` with the test in the place of the data path: what it does while that has no room.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    missing_docs
+)]
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use cim::limits::{ACKS_WAITING, CONNECTIONS, EVENT_BATCHES, LOG_BATCHES, READ_BLOCK_BYTES};
+use cim::metrics::Metrics;
+use cim::nats::Limits;
+use cim::nats::auth::Auth;
+use cim::nats::info::{Info, VERSION};
+use cim::progress::Progress;
+use cim::tap::{EventBatch, LogBatch};
+use cim::threads::nats_server::{NatsServer, Stop, WAKER};
+use cim::threads::spawn::NOTICES;
+use crossbeam_channel::{Receiver, bounded};
+
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// The server, and the far ends of its channels.
+struct Server {
+    address: SocketAddr,
+    log: Receiver<LogBatch>,
+    events: Receiver<EventBatch>,
+    log_progress: Arc<Progress>,
+    event_progress: Arc<Progress>,
+    metrics: Arc<Metrics>,
+    /// How often progress has woken the thread up.
+    wakes: Arc<AtomicU64>,
+    waker: Arc<mio::Waker>,
+    stop: Arc<Stop>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Server {
+    fn start() -> Self {
+        let poll = mio::Poll::new().unwrap();
+        let waker = Arc::new(mio::Waker::new(poll.registry(), WAKER).unwrap());
+        let wakes = Arc::new(AtomicU64::new(0));
+        let progress = || {
+            let (waker, wakes) = (Arc::clone(&waker), Arc::clone(&wakes));
+            Progress::new(move || {
+                wakes.fetch_add(1, SeqCst);
+                waker.wake().unwrap();
+            })
+        };
+        let (log_progress, event_progress) = (progress(), progress());
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        listener.set_nonblocking(true).unwrap();
+        let address = listener.local_addr().unwrap();
+        let (log_out, log) = bounded(LOG_BATCHES);
+        let (events_out, events) = bounded(EVENT_BATCHES);
+        let stop = Arc::new(Stop::default());
+        let metrics = Arc::new(Metrics::new("p").unwrap());
+        let server = NatsServer {
+            poll,
+            listener: mio::net::TcpListener::from_std(listener),
+            info: Info {
+                server_id: String::new(),
+                server_name: String::new(),
+                version: VERSION,
+                go: "",
+                proto: 1,
+                host: String::new(),
+                port: 0,
+                headers: true,
+                auth_required: false,
+                max_payload: 1 << 20,
+                client_id: 0,
+                client_ip: String::new(),
+            },
+            auth: Auth::Open,
+            limits: Limits::default(),
+            log: log_out,
+            events: events_out,
+            log_progress: Arc::clone(&log_progress),
+            event_progress: Arc::clone(&event_progress),
+            metrics: Arc::clone(&metrics),
+            stop: Arc::clone(&stop),
+        };
+        let thread = server.spawn(&bounded(NOTICES).0).unwrap();
+        let server = Self {
+            address,
+            log,
+            events,
+            log_progress,
+            event_progress,
+            metrics,
+            wakes,
+            waker,
+            stop,
+            thread: Some(thread),
+        };
+        // CIM's message to itself.
+        assert_eq!(server.next_event().messages.len(), 1);
+        server
+    }
+
+    fn client(&self) -> TcpStream {
+        let mut stream = TcpStream::connect(self.address).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.set_write_timeout(Some(PATIENCE)).unwrap();
+        stream
+            .write_all(b"CONNECT {\"verbose\":false}\r\n")
+            .unwrap();
+        stream
+    }
+
+    /// Takes the next batch, as `nats_subscriptions` does.
+    fn next_event(&self) -> EventBatch {
+        let batch = self.events.recv_timeout(PATIENCE).expect("a batch");
+        self.event_progress.routed(batch.seq);
+        batch
+    }
+
+    fn next_log(&self) -> LogBatch {
+        let batch = self.log.recv_timeout(PATIENCE).expect("a batch");
+        self.log_progress.notify();
+        batch
+    }
+
+    /// Publishes to LOG, a batch at a time, until there is no room.
+    fn fill_log(&self, client: &mut TcpStream) {
+        while !self.log.is_full() {
+            let before = self.log.len();
+            client.write_all(b"PUB LOG 1\r\nx\r\n").unwrap();
+            eventually(|| self.log.len() > before);
+        }
+    }
+
+    fn fill_events(&self, client: &mut TcpStream) {
+        while !self.events.is_full() {
+            let before = self.events.len();
+            client.write_all(b"PUB EVENT 1\r\nx\r\n").unwrap();
+            eventually(|| self.events.len() > before);
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.stop.at_once();
+        self.waker.wake().unwrap();
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            eprintln!("the thread has panicked");
+            assert!(std::thread::panicking());
+        }
+    }
+}
+
+#[track_caller]
+fn eventually(condition: impl Fn() -> bool) {
+    let start = Instant::now();
+    while !condition() {
+        assert!(start.elapsed() < PATIENCE, "it never happened");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+fn expect(answers: &mut impl BufRead, expected: &str) {
+    let mut line = String::new();
+    answers.read_line(&mut line).unwrap();
+    if line.starts_with("INFO ") {
+        line.clear();
+        answers.read_line(&mut line).unwrap();
+    }
+    assert_eq!(line.trim_end(), expected);
+}
+
+#[test]
+fn who_waits_for_room_on_event_does_not_wait_for_room_on_log() {
+    let server = Server::start();
+    let (mut lines, mut events) = (server.client(), server.client());
+    server.fill_log(&mut lines);
+    lines.write_all(b"PUB LOG 1\r\ny\r\n").unwrap();
+    server.fill_events(&mut events);
+    events.write_all(b"PUB EVENT 4\r\nlast\r\n").unwrap();
+    eventually(|| server.metrics.nats_held_back.get() == 2);
+    for _ in 0..EVENT_BATCHES {
+        server.next_event();
+    }
+    let last = server.next_event();
+    assert_eq!(last.messages[0].span.of(&last.buffer), b"last");
+    assert!(server.log.is_full());
+}
+
+#[test]
+fn waiting_for_places_of_acknowledgements_costs_nothing() {
+    let server = Server::start();
+    let mut client = server.client();
+    let requests = "PUB LOG r 1\r\nx\r\n".repeat(ACKS_WAITING + 10);
+    client.write_all(requests.as_bytes()).unwrap();
+    let mut taken = 0;
+    let mut last = 0;
+    while taken < ACKS_WAITING {
+        let batch = server.next_log();
+        taken += batch.spans.len();
+        last = batch.seq;
+    }
+    assert_eq!(taken, ACKS_WAITING);
+    let mut other = BufReader::new(server.client());
+    other.get_mut().write_all(b"PING\r\n").unwrap();
+    expect(&mut other, "PONG");
+    let before = server.wakes.load(SeqCst);
+    std::thread::sleep(Duration::from_millis(200));
+    let wakes = server.wakes.load(SeqCst) - before;
+    assert!(wakes < 10, "woken up {wakes} times while nothing moved");
+    // Stored: the rest comes.
+    server.log_progress.routed(last);
+    while taken < ACKS_WAITING + 10 {
+        taken += server.next_log().spans.len();
+    }
+}
+
+#[test]
+fn many_publishers_that_must_wait_for_room_are_not_cut_off() {
+    const CLIENTS: usize = 200;
+    let server = Server::start();
+    server.fill_events(&mut server.client());
+    // Each sends as much as one read takes.
+    let one = format!("PUB EVENT 200\r\n{}\r\n", "e".repeat(200));
+    let each = READ_BLOCK_BYTES / one.len();
+    let clients: Vec<_> = (0..CLIENTS)
+        .map(|_| {
+            let mut client = server.client();
+            client.write_all(one.repeat(each).as_bytes()).unwrap();
+            client
+        })
+        .collect();
+    let mut other = BufReader::new(server.client());
+    other.get_mut().write_all(b"PING\r\n").unwrap();
+    expect(&mut other, "PONG");
+    let mut got = 0;
+    while got < CLIENTS * each + EVENT_BATCHES {
+        let batch = server
+            .events
+            .recv_timeout(Duration::from_secs(5))
+            .unwrap_or_else(|_| panic!("only {got} of {}", CLIENTS * each));
+        got += batch.messages.len();
+        server.event_progress.routed(batch.seq);
+    }
+    for mut client in clients {
+        client.shutdown(Shutdown::Write).unwrap();
+        let mut said = String::new();
+        client.read_to_string(&mut said).unwrap();
+        assert!(!said.contains("-ERR"), "{said}");
+    }
+    const { assert!(CLIENTS < CONNECTIONS) };
+}
