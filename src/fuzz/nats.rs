@@ -94,7 +94,7 @@ fn run(stream: &[u8], step: usize, stored: Stored) -> Effect {
         input.extend_from_slice(piece);
         check_more(&input);
         let taken = take(&mut broker, id, &mut publisher, &input, &mut effect);
-        assert!(!taken.held && taken.used <= input.len());
+        assert!(taken.held.is_none() && taken.used <= input.len());
         note(&taken, &input, &mut last, &mut effect);
         input.drain(..taken.used);
         if broker.is_closing(id) {

@@ -49,8 +49,10 @@ const CONGESTED_READ_BYTES: usize = 4 * CONTROL_LINE_BYTES;
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 /// Two reads closer together than this make a stream.
 const STREAM_GAP: Duration = Duration::from_millis(10);
-/// Time without input after which a PING that came early is taken to be behind its publishes.
-const EARLY_PING_QUIET: Duration = Duration::from_millis(2);
+/// Time without input after which a PING that came early is taken to be behind its publishes, once some have come.
+const EARLY_PING_QUIET: Duration = Duration::from_millis(5);
+/// The same when nothing has come behind it: its client may only be slow.
+const EARLY_PING_ALONE: Duration = Duration::from_millis(20);
 /// Time after which it is taken in any case.
 const EARLY_PING_WAIT: Duration = Duration::from_millis(200);
 /// Shortest time between two looks at all clients' timers.
@@ -93,6 +95,16 @@ impl NatsServer {
             .register(&mut self.listener, LISTENER, Interest::READABLE)?;
         spawn("nats-server", notices, move || Loop::new(self).run())
     }
+}
+
+/// When a connection whose PING came early at `since` counts as quiet.
+fn quiet_at(connection: &Connection, since: Instant) -> Instant {
+    let quiet = if connection.last_in > since {
+        EARLY_PING_QUIET
+    } else {
+        EARLY_PING_ALONE
+    };
+    connection.last_in + quiet
 }
 
 /// Asks the thread to end. The waker must be called after it.
@@ -540,8 +552,7 @@ impl Loop {
             let Some(Some(connection)) = self.connections.get_mut(id) else {
                 continue;
             };
-            let is_quiet =
-                connection.turn == Turn::Polled && now >= connection.last_in + EARLY_PING_QUIET;
+            let is_quiet = connection.turn == Turn::Polled && now >= quiet_at(connection, since);
             if !is_quiet && now < since + EARLY_PING_WAIT && self.phase == Phase::Serving {
                 self.early.push((id, since));
                 continue;
@@ -564,7 +575,7 @@ impl Loop {
             let connection = self.connections.get(id).and_then(Option::as_ref);
             let quiet = connection
                 .filter(|c| c.turn == Turn::Polled)
-                .map(|c| c.last_in + EARLY_PING_QUIET);
+                .map(|c| quiet_at(c, since));
             quiet.unwrap_or(since + EARLY_PING_WAIT)
         });
         quiet.min()
