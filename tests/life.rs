@@ -79,6 +79,18 @@ fn a_second_signal_does_not_cut_the_orderly_stop() {
 }
 
 #[test]
+fn sigterm_is_heard_behind_a_storm_of_sighups() {
+    let mut cim = Cim::start(Options::new());
+    for _ in 0..20 {
+        let start = Instant::now();
+        while start.elapsed() < Duration::from_millis(100) {
+            cim.signal(Signal::HUP);
+        }
+    }
+    assert_eq!(cim.stop(Signal::TERM).code(), Some(0));
+}
+
+#[test]
 fn two_on_one_port_the_second_says_so() {
     let first = Cim::start(Options::new());
     let options = Options::new().env("CIM_NATS_PORT", first.nats.port().to_string());

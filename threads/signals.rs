@@ -20,8 +20,8 @@ pub fn start(notices: &Sender<Notice>) -> io::Result<(JoinHandle<()>, Handle)> {
     let to = notices.clone();
     let thread = spawn("signals", notices, move || {
         for signal in signals.forever().filter(|&signal| signal != SIGXFSZ) {
-            // A burst that finds no room says nothing that the signals before it do not.
-            let _ = to.try_send(Notice::Signal(signal));
+            // A burst of one signal becomes one while it waits here, and no other is lost behind it.
+            let _ = to.send(Notice::Signal(signal));
         }
     })?;
     Ok((thread, handle))

@@ -14,7 +14,8 @@ pub enum Notice {
     Ended(&'static str, bool),
 }
 
-/// Notices that may wait for the daemon: each thread's end, and signals, of which a burst may be lost.
+/// Notices that may wait for the daemon. Whoever has one more waits too: the daemon does nothing else but take them, and
+/// none may be lost.
 pub const NOTICES: usize = 64;
 
 struct OnEnd {
@@ -24,10 +25,10 @@ struct OnEnd {
 
 impl Drop for OnEnd {
     fn drop(&mut self) {
-        // There is room for every thread, and the daemon outlives them all.
+        // It fails only when the daemon is gone.
         let _ = self
             .notices
-            .try_send(Notice::Ended(self.name, std::thread::panicking()));
+            .send(Notice::Ended(self.name, std::thread::panicking()));
     }
 }
 
