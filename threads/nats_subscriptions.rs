@@ -82,6 +82,7 @@ struct Sink {
 struct Routing {
     parts: NatsSubscriptions,
     own_container: Arc<Container>,
+    /// One a lane at the most.
     pending: VecDeque<Pending>,
     file: Sink,
     stdout: Sink,
@@ -128,29 +129,31 @@ impl Routing {
         let (from_log, from_events, from_own) =
             (from_log.clone(), from_events.clone(), from_own.clone());
         let (file, stdout) = (file.clone(), stdout.clone());
-        let (mut log_open, mut events_open) = (true, true);
+        let (mut log_open, mut events_open, mut own_open) = (true, true, true);
         while log_open || events_open || !self.pending.is_empty() {
             let mut select = Select::new();
-            let sending = match self.pending.front() {
-                Some(pending) if pending.batch.lane == Lane::File => select.send(&file),
-                Some(_) => select.send(&stdout),
-                None => usize::MAX,
-            };
-            // LOG waits while a batch does, unless the writer is given up for now.
-            let log_paused = !self.pending.is_empty()
-                && !self
-                    .pending
-                    .front()
-                    .is_some_and(|p| self.sink(p.batch.lane).stalled);
+            let sending: Vec<(usize, Lane)> = self
+                .pending
+                .iter()
+                .map(|pending| match pending.batch.lane {
+                    Lane::File => (select.send(&file), Lane::File),
+                    Lane::Stdout => (select.send(&stdout), Lane::Stdout),
+                })
+                .collect();
+            // LOG waits while a batch does, unless its writer is given up for now.
+            let log_paused = self
+                .pending
+                .iter()
+                .any(|pending| !self.sink(pending.batch.lane).stalled);
             let log = if log_open && !log_paused {
                 select.recv(&from_log)
             } else {
                 usize::MAX
             };
-            let own = if log_paused {
-                usize::MAX
-            } else {
+            let own = if own_open && !log_paused {
                 select.recv(&from_own)
+            } else {
+                usize::MAX
             };
             let events = if events_open {
                 select.recv(&from_events)
@@ -165,19 +168,24 @@ impl Routing {
                 self.give_up();
                 continue;
             };
-            match operation.index() {
-                index if index == sending => {
-                    if let Some(Pending { batch, .. }) = self.pending.pop_front() {
-                        let lane = batch.lane;
-                        let sender = if lane == Lane::File { &file } else { &stdout };
-                        // A writer that is gone has died: the daemon ends.
-                        let _ = operation.send(sender, batch);
-                        self.sink_mut(lane).stalled = false;
-                    }
-                    if self.pending.is_empty() {
-                        self.parts.log_progress.routed(self.last_seq);
-                    }
+            let lane = sending
+                .iter()
+                .find(|(index, _)| *index == operation.index())
+                .map(|(_, lane)| *lane);
+            if let Some(lane) = lane {
+                let at = self.pending.iter().position(|p| p.batch.lane == lane);
+                if let Some(Pending { batch, .. }) = at.and_then(|at| self.pending.remove(at)) {
+                    let sender = if lane == Lane::File { &file } else { &stdout };
+                    // A writer that is gone has died: the daemon ends.
+                    let _ = operation.send(sender, batch);
+                    self.sink_mut(lane).stalled = false;
                 }
+                if self.pending.is_empty() {
+                    self.parts.log_progress.routed(self.last_seq);
+                }
+                continue;
+            }
+            match operation.index() {
                 index if index == log => match operation.recv(&from_log) {
                     Ok(batch) => {
                         // There is room again.
@@ -190,11 +198,10 @@ impl Routing {
                     Ok(batch) => self.on_events(&batch),
                     Err(_) => events_open = false,
                 },
-                index if index == own => {
-                    if let Ok(line) = operation.recv(&from_own) {
-                        self.on_own(line);
-                    }
-                }
+                index if index == own => match operation.recv(&from_own) {
+                    Ok(line) => self.on_own(line),
+                    Err(_) => own_open = false,
+                },
                 _ => {}
             }
         }
@@ -228,21 +235,29 @@ impl Routing {
         }
     }
 
-    /// When the batch that waits is given up.
-    fn stall_deadline(&self) -> Option<Instant> {
-        let pending = self.pending.front()?;
-        let stall = if pending.batch.lane == Lane::File {
-            SINK_STALL
-        } else {
-            STDOUT_STALL
+    /// When `pending` is given up; never when its writer is already.
+    fn give_up_at(&self, pending: &Pending) -> Option<Instant> {
+        let lane = pending.batch.lane;
+        let stall = match lane {
+            Lane::File => SINK_STALL,
+            Lane::Stdout => STDOUT_STALL,
         };
-        (!self.sink(pending.batch.lane).stalled).then(|| pending.since + stall)
+        (!self.sink(lane).stalled).then(|| pending.since + stall)
     }
 
-    /// The writer of the batch that waits stands still: its lines are dropped, and what remains is a marker, so that
+    /// When the next batch that waits is given up.
+    fn stall_deadline(&self) -> Option<Instant> {
+        let pending = self.pending.iter();
+        pending.filter_map(|pending| self.give_up_at(pending)).min()
+    }
+
+    /// The writer of a batch that waits stands still: its lines are dropped, and what remains is a marker, so that
     /// PINGs behind it are answered when the writer moves again.
     fn give_up(&mut self) {
-        let Some(mut pending) = self.pending.pop_front() else {
+        let now = Instant::now();
+        let due = |pending| self.give_up_at(pending).is_some_and(|at| at <= now);
+        let due = self.pending.iter().position(due);
+        let Some(mut pending) = due.and_then(|at| self.pending.remove(at)) else {
             return;
         };
         let lane = pending.batch.lane;
@@ -253,7 +268,7 @@ impl Routing {
             log::error!("standard output stands still: lines are dropped until it moves again");
         }
         self.drop_lines(&mut pending.batch);
-        self.pending.push_front(pending);
+        self.pending.push_back(pending);
     }
 
     fn drop_lines(&self, batch: &mut LineBatch) {
