@@ -259,3 +259,23 @@ fn many_publishers_that_must_wait_for_room_are_not_cut_off() {
     }
     const { assert!(CLIENTS < CONNECTIONS) };
 }
+
+#[test]
+fn a_ping_is_answered_although_its_client_has_ended_its_side() {
+    let server = Server::start();
+    let mut client = BufReader::new(server.client());
+    client
+        .get_mut()
+        .write_all(b"PUB LOG 1\r\nx\r\nPING\r\n")
+        .unwrap();
+    client.get_mut().shutdown(Shutdown::Write).unwrap();
+    let batch = server.next_log();
+    let mut other = BufReader::new(server.client());
+    other.get_mut().write_all(b"PING\r\n").unwrap();
+    expect(&mut other, "PONG");
+    server.log_progress.routed(batch.seq);
+    expect(&mut client, "PONG");
+    let mut rest = Vec::new();
+    client.read_to_end(&mut rest).unwrap();
+    assert!(rest.is_empty());
+}

@@ -22,6 +22,8 @@ pub(super) enum Turn {
     Cooling,
     /// When the data path has room again.
     Held,
+    /// Never: the client has ended its side, and only its PINGs still wait.
+    Ended,
 }
 
 /// What a read brought.

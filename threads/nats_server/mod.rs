@@ -451,8 +451,13 @@ impl Loop {
                 self.poll_again(id);
             }
             Read::End => {
+                connection.partial_since = None;
+                connection.turn = Turn::Ended;
+                // As nats-server does, PINGs are answered first.
+                if !connection.publisher.is_waiting() {
+                    self.broker.close(id, CloseReason::ClientClosed);
+                }
                 self.recycle(buffer);
-                self.broker.close(id, CloseReason::ClientClosed);
             }
             Read::Failed(error) => {
                 self.recycle(buffer);
@@ -701,6 +706,9 @@ impl Loop {
             };
             for _ in 0..connection.publisher.settle(stored) {
                 broker.pong(id);
+            }
+            if connection.turn == Turn::Ended && !connection.publisher.is_waiting() {
+                broker.close(id, CloseReason::ClientClosed);
             }
             connection.publisher.is_waiting()
         });
