@@ -757,10 +757,8 @@ impl Loop {
         }
         if connection.blocked_since.is_some() {
             let deadline = now + self.limits.write_deadline;
-            // While something waits the socket must be polled.
-            if connection.turn != Turn::Cooling
-                && let Err(error) = connection.register(self.poll.registry())
-            {
+            // While something waits the socket must be polled, whatever the connection's turn: it may be held next.
+            if let Err(error) = connection.register(self.poll.registry()) {
                 return self.broken(id, &error, CloseReason::WriteError);
             }
             self.timer_at(deadline);
