@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 
 use super::parser::{Op, ParseLimits, Publish, Step, next_op};
 use super::{Broker, ClientId, CloseReason};
-use crate::limits::ACKS_WAITING;
+use crate::limits::{ACKS_WAITING, PONGS_WAITING};
 use crate::tap::{Failure, Message, Outcome, Span, Subject};
 
 /// The subjects that CIM itself takes.
@@ -587,8 +587,13 @@ impl Turn<'_> {
                 None => {}
             }
         }
+        let is_full = self.publisher.pongs.len() >= PONGS_WAITING;
         match self.publisher.pongs.back_mut() {
-            Some(last) if last.behind.log == behind.log && last.behind.event == behind.event => {
+            Some(last)
+                if is_full
+                    || (last.behind.log == behind.log && last.behind.event == behind.event) =>
+            {
+                last.behind = behind;
                 last.count = last.count.saturating_add(1)
             }
             _ => self

@@ -272,6 +272,21 @@ fn acknowledgements_that_wait_are_bounded() {
 }
 
 #[test]
+fn pings_that_wait_are_bounded_and_none_is_answered_too_early() {
+    let mut bench = Bench::quiet();
+    let batches = PONGS_WAITING as u64 + 10;
+    for _ in 0..batches {
+        bench.take(b"PUB LOG 0\r\n\r\nPING\r\n", ROOM, NONE);
+    }
+    assert_eq!(bench.publisher.pongs.len(), PONGS_WAITING);
+    let mut settle = |log| bench.publisher.settle(Stored { log, event: 0 });
+    assert_eq!(settle(PONGS_WAITING as u64), PONGS_WAITING as u32 - 1);
+    assert_eq!(settle(batches - 1), 0);
+    assert_eq!(settle(batches), 11);
+    assert!(!bench.publisher.is_waiting());
+}
+
+#[test]
 fn before_authentication_nothing_but_connect_is_heard() {
     for input in [
         &b"PUB LOG 0\r\n\r\n"[..],
