@@ -1,6 +1,7 @@
 //! The JSON of `INFO` and `CONNECT`.
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 /// The nats-server version whose client protocol CIM speaks; clients choose features by it.
 pub const VERSION: &str = "2.12.1";
@@ -103,6 +104,18 @@ impl Default for Connect {
 }
 
 impl Connect {
+    /// Reads the JSON of CONNECT as leniently as nats-server: a member that is `null` is one left out, the last of two
+    /// with one name counts, and a name may hold bytes that are not UTF-8.
+    ///
+    /// # Errors
+    /// It is no JSON object, or a member has the wrong type.
+    pub fn read(json: &[u8]) -> serde_json::Result<Self> {
+        let mut members: serde_json::Map<String, Value> =
+            serde_json::from_str(&String::from_utf8_lossy(json))?;
+        members.retain(|_, value| !value.is_null());
+        serde_json::from_value(Value::Object(members))
+    }
+
     /// The client as it names itself, for log lines: `name (lang version)`, cut to 128 characters a part.
     pub fn label(&self) -> String {
         let part = |text: &Option<String>| {
@@ -119,5 +132,29 @@ impl Connect {
             part(&self.lang),
             part(&self.version)
         )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn connect_is_read_as_nats_server_reads_it() {
+        for (json, expected) in [
+            (&b"{}"[..], Some((true, None))),
+            (br#"{"verbose":null,"name":null}"#, Some((true, None))),
+            (br#"{"verbose":true,"verbose":false}"#, Some((false, None))),
+            (b"{\"name\":\"caf\xe9\"}", Some((true, Some("caf\u{fffd}")))),
+            (br#"{"verbose":"x"}"#, None),
+            (br#"{"name":5}"#, None),
+            (b"[]", None),
+            (b"", None),
+            (b"{", None),
+        ] {
+            let read = Connect::read(json).ok();
+            let read = read.as_ref().map(|c| (c.verbose, c.name.as_deref()));
+            assert_eq!(read, expected, "{}", String::from_utf8_lossy(json));
+        }
     }
 }

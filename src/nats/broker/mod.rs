@@ -256,7 +256,7 @@ impl Broker {
         let Some(client) = self.clients.get_mut(id) else {
             return;
         };
-        let Ok(connect) = serde_json::from_slice::<Connect>(json) else {
+        let Ok(connect) = Connect::read(json) else {
             return self.close(id, CloseReason::ProtocolViolation);
         };
         let allowed = self.auth.allows(&connect);
