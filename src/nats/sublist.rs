@@ -102,6 +102,10 @@ impl Sublist {
 
     fn find(&self, subject: &[u8]) -> Matches {
         let mut found = Matches::default();
+        // As in nats-server, a subject with an empty token is nobody's, not even that of `>`.
+        if subject.split(|&b| b == b'.').any(<[u8]>::is_empty) {
+            return found;
+        }
         let mut groups: HashMap<&[u8], usize> = HashMap::new();
         let literals = self.literals.get(subject).into_iter().flatten();
         let wildcards = self
@@ -163,6 +167,17 @@ mod tests {
         list.remove(b"a.*", 1);
         assert_eq!(list.matches(b"a.b").queues, [vec![2], vec![3]]);
         assert!(Sublist::default().matches(b"a").is_empty());
+    }
+
+    #[test]
+    fn a_subject_with_an_empty_token_is_nobodys() {
+        let mut list = Sublist::default();
+        for (id, pattern) in [">", "a.>", "*.*", "a"].into_iter().enumerate() {
+            list.insert(&Rc::from(pattern.as_bytes()), None, id);
+        }
+        for subject in ["", "a.", ".a", "a..b", "."] {
+            assert!(list.matches(subject.as_bytes()).is_empty(), "{subject:?}");
+        }
     }
 
     proptest! {
