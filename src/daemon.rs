@@ -2,7 +2,7 @@
 //!
 //! The only file of `src/` besides `main.rs` that knows the threads.
 
-use std::io;
+use std::io::{self, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -277,7 +277,7 @@ impl Daemon {
         if let Some(thread) = failed {
             let reason = format!("thread {thread} has ended unasked: CIM stops");
             self.health.fail(&reason);
-            eprintln!("cim: {reason}");
+            complain(&reason);
             exception!("{reason}");
             self.nats_stop.at_once();
         } else {
@@ -341,7 +341,9 @@ impl Daemon {
                     Ok(Notice::Ended(other, _)) => ended.push(other),
                     Ok(Notice::Signal(_)) => {}
                     Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {
-                        eprintln!("cim: thread {name} did not end in time: what it holds is lost");
+                        complain(&format!(
+                            "thread {name} did not end in time: what it holds is lost"
+                        ));
                         in_time = false;
                         break;
                     }
@@ -353,6 +355,11 @@ impl Daemon {
         }
         in_time
     }
+}
+
+/// To standard error. Nobody may be reading it, and that must not stop the stop: `eprintln!` would panic.
+fn complain(text: &str) {
+    let _ = writeln!(io::stderr(), "cim: {text}");
 }
 
 fn info(identity: &Identity, nats: SocketAddr, max_payload: usize) -> Info {
