@@ -190,7 +190,7 @@ impl Metrics {
             metrics.dropped(reason).inc_by(0);
         }
         #[cfg(target_os = "linux")]
-        metrics.registry.register(Box::new(process::Process))?;
+        metrics.register(Box::new(process::Process))?;
         Ok(metrics)
     }
 
@@ -210,6 +210,14 @@ impl Metrics {
     /// The name of every series that is declared, those without a value yet too; not those about the process.
     pub fn names(&self) -> &[String] {
         &self.names
+    }
+
+    /// Adds a collector of its own to what `/metrics` shows.
+    ///
+    /// # Errors
+    /// A series of this name is there already.
+    pub fn register(&self, collector: Box<dyn Collector>) -> Result<(), prometheus::Error> {
+        self.registry.register(collector)
     }
 
     /// Every series in the Prometheus text format 0.0.4.
