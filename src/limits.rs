@@ -44,6 +44,13 @@ pub const READ_COALESCE: Duration = Duration::from_micros(2000);
 
 /// LOG batches between `nats_server` and `nats_subscriptions` (each at most [`READ_BLOCK_BYTES`], or one payload).
 pub const LOG_BATCHES: usize = 16;
+/// Bytes of the batches on their way through the data path beyond which LOG has no room. All channels full of blocks are
+/// 6 MiB; full of payloads of 1 MiB they would be 48, more than CIM may take.
+pub const LOG_BYTES: usize = 8 << 20;
+const _: () = assert!(
+    LOG_BYTES >= (LOG_BATCHES + 2 * LINE_BATCHES) * READ_BLOCK_BYTES,
+    "ordinary lines must be bounded by the channels alone"
+);
 /// EVENT, CONFIG and TEST batches between `nats_server` and `nats_subscriptions`.
 pub const EVENT_BATCHES: usize = 16;
 /// Line batches that wait for a writer (file, stdout).

@@ -14,7 +14,9 @@ use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use cim::limits::{ACKS_WAITING, CONNECTIONS, EVENT_BATCHES, LOG_BATCHES, READ_BLOCK_BYTES};
+use cim::limits::{
+    ACKS_WAITING, CONNECTIONS, EVENT_BATCHES, LOG_BATCHES, LOG_BYTES, READ_BLOCK_BYTES,
+};
 use cim::metrics::Metrics;
 use cim::nats::Limits;
 use cim::nats::auth::Auth;
@@ -258,6 +260,34 @@ fn many_publishers_that_must_wait_for_room_are_not_cut_off() {
         assert!(!said.contains("-ERR"), "{said}");
     }
     const { assert!(CLIENTS < CONNECTIONS) };
+}
+
+#[test]
+fn large_lines_in_the_data_path_are_bounded_in_bytes() {
+    const LINE: usize = 1 << 20;
+    const LINES: usize = 3 * LOG_BATCHES;
+    let server = Server::start();
+    let mut client = server.client();
+    let publisher = std::thread::spawn(move || {
+        let one = [
+            format!("PUB LOG {LINE}\r\n").as_bytes(),
+            &vec![b'x'; LINE],
+            b"\r\n",
+        ]
+        .concat();
+        for _ in 0..LINES {
+            client.write_all(&one).unwrap();
+        }
+        client
+    });
+    let held = &server.metrics.nats_held_back;
+    eventually(|| held.get() > 0);
+    assert!(server.log.len() * LINE <= LOG_BYTES, "{}", server.log.len());
+    let mut got = 0;
+    while got < LINES {
+        got += server.next_log().spans.len();
+    }
+    publisher.join().unwrap();
 }
 
 #[test]

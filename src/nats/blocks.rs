@@ -1,10 +1,14 @@
 //! Read buffers that come back: a block travels with its batch through the data path and returns here when the last
 //! reader of the batch is done.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+
 use bytes::Bytes;
 use crossbeam_channel::{Receiver, Sender, bounded};
 
 use crate::limits::{READ_BLOCK_BYTES, READ_BLOCKS_KEPT};
+use crate::progress::Progress;
 
 /// Below this size a batch is copied, so that a few lines do not hold a whole block.
 const COPY_BELOW_BYTES: usize = READ_BLOCK_BYTES / 8;
@@ -14,11 +18,21 @@ const COPY_BELOW_BYTES: usize = READ_BLOCK_BYTES / 8;
 pub struct Blocks {
     free: Receiver<Vec<u8>>,
     home: Sender<Vec<u8>>,
+    away: Arc<Away>,
+}
+
+/// What is shared and not yet back.
+#[derive(Debug)]
+struct Away {
+    bytes: AtomicUsize,
+    /// Told when a block is back: who waits for room looks again.
+    progress: Arc<Progress>,
 }
 
 struct Block {
     bytes: Vec<u8>,
     home: Sender<Vec<u8>>,
+    away: Arc<Away>,
 }
 
 impl AsRef<[u8]> for Block {
@@ -29,23 +43,36 @@ impl AsRef<[u8]> for Block {
 
 impl Drop for Block {
     fn drop(&mut self) {
-        let mut bytes = std::mem::take(&mut self.bytes);
-        if bytes.capacity() == READ_BLOCK_BYTES {
-            bytes.clear();
-            // Enough are kept already: this one is freed.
-            let _ = self.home.try_send(bytes);
-        }
+        let bytes = std::mem::take(&mut self.bytes);
+        let size = bytes.capacity();
+        keep(&self.home, bytes);
+        self.away.bytes.fetch_sub(size, SeqCst);
+        self.away.progress.notify();
     }
 }
 
-impl Default for Blocks {
-    fn default() -> Self {
-        let (home, free) = bounded(READ_BLOCKS_KEPT);
-        Self { free, home }
+/// Keeps a block for the next read, unless enough are kept already.
+fn keep(home: &Sender<Vec<u8>>, mut bytes: Vec<u8>) {
+    if bytes.capacity() == READ_BLOCK_BYTES {
+        bytes.clear();
+        let _ = home.try_send(bytes);
     }
 }
 
 impl Blocks {
+    /// No block yet; `progress` is told when a shared one comes back.
+    pub fn new(progress: Arc<Progress>) -> Self {
+        let (home, free) = bounded(READ_BLOCKS_KEPT);
+        let bytes = AtomicUsize::new(0);
+        let away = Arc::new(Away { bytes, progress });
+        Self { free, home, away }
+    }
+
+    /// Bytes of the blocks that are shared and not yet back.
+    pub fn away_bytes(&self) -> usize {
+        self.away.bytes.load(SeqCst)
+    }
+
     /// An empty buffer of [`READ_BLOCK_BYTES`].
     pub fn take(&self) -> Vec<u8> {
         self.free
@@ -55,10 +82,7 @@ impl Blocks {
 
     /// Takes back a buffer that was not shared.
     pub fn give_back(&self, bytes: Vec<u8>) {
-        drop(Block {
-            bytes,
-            home: self.home.clone(),
-        });
+        keep(&self.home, bytes);
     }
 
     /// The first `used` bytes of `buffer` as a shared buffer; and `buffer` itself when it was not needed for that.
@@ -69,9 +93,11 @@ impl Blocks {
                 Some(buffer),
             )
         } else {
+            self.away.bytes.fetch_add(buffer.capacity(), SeqCst);
             let block = Block {
                 bytes: buffer,
                 home: self.home.clone(),
+                away: Arc::clone(&self.away),
             };
             (Bytes::from_owner(block).slice(..used), None)
         }
@@ -84,7 +110,7 @@ mod tests {
 
     #[test]
     fn a_shared_block_comes_back_when_its_last_reader_is_done() {
-        let blocks = Blocks::default();
+        let blocks = Blocks::new(Progress::new(|| {}));
         let mut block = blocks.take();
         block.resize(READ_BLOCK_BYTES, 7);
         let (shared, rest) = blocks.share(block, READ_BLOCK_BYTES - 1);
@@ -92,14 +118,15 @@ mod tests {
         let copy = shared.clone();
         drop(shared);
         assert!(blocks.free.is_empty());
+        assert_eq!(blocks.away_bytes(), READ_BLOCK_BYTES);
         drop(copy);
-        assert_eq!(blocks.free.len(), 1);
+        assert_eq!((blocks.free.len(), blocks.away_bytes()), (1, 0));
         assert!(blocks.take().is_empty());
     }
 
     #[test]
     fn a_small_batch_does_not_hold_a_block() {
-        let blocks = Blocks::default();
+        let blocks = Blocks::new(Progress::new(|| {}));
         let mut block = blocks.take();
         block.extend_from_slice(b"abc");
         let (shared, block) = blocks.share(block, 2);
@@ -110,7 +137,7 @@ mod tests {
 
     #[test]
     fn an_odd_buffer_is_not_kept() {
-        let blocks = Blocks::default();
+        let blocks = Blocks::new(Progress::new(|| {}));
         blocks.give_back(Vec::with_capacity(10));
         assert!(blocks.free.is_empty());
     }

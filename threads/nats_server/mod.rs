@@ -24,7 +24,7 @@ use mio::net::TcpListener;
 use mio::{Events, Interest, Poll, Token};
 
 use crate::limits::{
-    ALL_PARTIAL_BYTES, CONTROL_LINE_BYTES, READ_BLOCK_BYTES, STOP_READ_TIME, STOP_TIME,
+    ALL_PARTIAL_BYTES, CONTROL_LINE_BYTES, LOG_BYTES, READ_BLOCK_BYTES, STOP_READ_TIME, STOP_TIME,
 };
 use crate::metrics::Metrics;
 use crate::nats::auth::Auth;
@@ -201,13 +201,13 @@ impl Loop {
             broker: Broker::new(limits.clone(), info, auth, u64::from_ne_bytes(seed)),
             limits,
             senders: Some((log, events)),
+            blocks: Blocks::new(Arc::clone(&log_progress)),
             log_progress,
             event_progress,
             metrics,
             stop,
             phase: Phase::Serving,
             intake: Intake::new(parse),
-            blocks: Blocks::default(),
             block: None,
             connections: Vec::new(),
             ready: Vec::new(),
@@ -385,7 +385,7 @@ impl Loop {
         let acks = self.intake.ack_room();
         match &self.senders {
             Some((log, events)) => Room {
-                log: acks.log && !log.is_full(),
+                log: acks.log && !log.is_full() && self.blocks.away_bytes() < LOG_BYTES,
                 event: acks.event && !events.is_full(),
             },
             None => Room {
