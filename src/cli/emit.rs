@@ -27,8 +27,8 @@ pub struct EmitArgs {
 pub enum Emit {
     /// Publish a log line, or standard input line by line
     ///
-    /// Exit codes: 0 all lines are stored; 1 standard input cannot be read; 3 no server answers; 4 the connection was
-    /// lost, and the last lines may not be stored.
+    /// Exit codes: 0 CIM has stored all lines, or counted as dropped what it could not store; 1 standard input cannot be
+    /// read, or the names are too long; 3 no server answers; 4 the connection was lost, and the last lines may not be stored.
     Log(EmitLogArgs),
 }
 
