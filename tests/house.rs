@@ -148,3 +148,33 @@ fn the_daemon_prints_nothing_that_panics() {
         }
     }
 }
+
+/// `NAME` 16, or `NAME` 5 s: the value of the constant.
+#[test]
+fn architecture_gives_each_bound_its_value() {
+    let code = text("src/limits.rs") + &text("threads/spawn.rs");
+    let architecture = text("ARCHITECTURE.md");
+    let mut checked = 0;
+    let mut parts = architecture.split('`').peekable();
+    while let Some(name) = parts.next() {
+        let is_constant =
+            name.len() > 3 && name.bytes().all(|b| b == b'_' || b.is_ascii_uppercase());
+        let digits: String = parts
+            .peek()
+            .and_then(|after| after.strip_prefix(' '))
+            .map(|after| after.chars().take_while(char::is_ascii_digit).collect())
+            .unwrap_or_default();
+        if !is_constant || digits.is_empty() {
+            continue;
+        }
+        let (_, value) = code
+            .split_once(&format!("pub const {name}: "))
+            .and_then(|(_, rest)| rest.split_once(" = "))
+            .unwrap_or_else(|| panic!("there is no {name}"));
+        let value = value.split(';').next().unwrap();
+        let seconds = format!("Duration::from_secs({digits})");
+        assert!(value == digits || value == seconds, "{name} is {value}");
+        checked += 1;
+    }
+    assert!(checked >= 8, "{checked} bounds found");
+}
