@@ -31,8 +31,8 @@ pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 pub const WRITE_DEADLINE: Duration = Duration::from_secs(10);
 
 /// Bytes of one read from a NATS connection, and of one batch of the data path.
-/// Large enough that a wake-up is spread over some 400 lines of 256 bytes, small enough to stay in the L2 cache.
-pub const READ_BLOCK_BYTES: usize = 128 << 10;
+/// Large enough that a wake-up is spread over some 200 lines of 256 bytes, small enough to stay in the L2 cache.
+pub const READ_BLOCK_BYTES: usize = 64 << 10;
 const _: () = assert!(
     READ_BLOCK_BYTES >= 2 * CONTROL_LINE_BYTES,
     "a control line and more must fit one read"
