@@ -1,0 +1,192 @@
+//! Clients come and go: accepting, sending, timers, closing.
+
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use crate::nats::{ClientId, CloseReason};
+
+use super::Loop;
+use super::connection::{Connection, Turn};
+
+/// Time after which accepting is tried again when the process has no descriptor left.
+const ACCEPT_RETRY: Duration = Duration::from_millis(100);
+/// Shortest time between two looks at all clients' timers.
+const TIMER_STEP: Duration = Duration::from_millis(50);
+
+impl Loop {
+    pub(super) fn accept(&mut self) {
+        self.accept_again = false;
+        loop {
+            match self.listener.accept() {
+                Ok((stream, peer)) => self.open(stream, peer),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                // The client has given up already.
+                Err(error)
+                    if matches!(
+                        error.kind(),
+                        io::ErrorKind::ConnectionAborted | io::ErrorKind::Interrupted
+                    ) => {}
+                Err(error) => {
+                    log::error!(
+                        "NATS server cannot accept a connection: {error}; raise the limit of open files if this goes on"
+                    );
+                    self.accept_again = true;
+                    self.timer_at(self.now + ACCEPT_RETRY);
+                    return;
+                }
+            }
+        }
+    }
+
+    pub(super) fn open(&mut self, stream: mio::net::TcpStream, peer: SocketAddr) {
+        if let Err(error) = stream.set_nodelay(true) {
+            log::debug!("NATS client {peer}: {error}");
+        }
+        let id = self.broker.add(&peer.ip().to_string());
+        if self.connections.len() <= id {
+            self.connections.resize_with(id + 1, || None);
+        }
+        let mut connection = Connection::new(
+            stream,
+            id,
+            peer.to_string(),
+            self.now,
+            self.now + self.limits.ping_interval,
+        );
+        let registered = connection.register(self.poll.registry());
+        if let Some(place) = self.connections.get_mut(id) {
+            *place = Some(connection);
+        }
+        self.metrics.nats_connections.inc();
+        self.metrics.nats_connections_total.inc();
+        if let Err(error) = registered {
+            self.broken(id, &error, CloseReason::ReadError);
+        }
+        self.timer_at(self.now + self.limits.ping_interval.min(self.limits.connect_timeout));
+    }
+
+    pub(super) fn flush(&mut self) {
+        for id in self.broker.take_dirty() {
+            self.flush_one(id);
+        }
+    }
+
+    pub(super) fn flush_one(&mut self, id: ClientId) {
+        let now = self.now;
+        let Some(Some(connection)) = self.connections.get_mut(id) else {
+            return;
+        };
+        if let Err(error) = connection.flush(id, &mut self.broker, now) {
+            return self.broken(id, &error, CloseReason::WriteError);
+        }
+        if connection.blocked_since.is_some() {
+            let deadline = now + self.limits.write_deadline;
+            // While something waits the socket must be polled, whatever the connection's turn: it may be held next.
+            if let Err(error) = connection.register(self.poll.registry()) {
+                return self.broken(id, &error, CloseReason::WriteError);
+            }
+            self.timer_at(deadline);
+        }
+    }
+
+    pub(super) fn broken(&mut self, id: ClientId, error: &io::Error, reason: CloseReason) {
+        log::debug!("NATS client {id}: {error}");
+        let reason = if error.kind() == io::ErrorKind::ConnectionReset {
+            CloseReason::ClientClosed
+        } else {
+            reason
+        };
+        self.broker.close_with(id, reason, None);
+    }
+
+    pub(super) fn close_marked(&mut self) {
+        for (id, reason) in self.broker.take_closing() {
+            let label = self
+                .broker
+                .client(id)
+                .map(|client| client.connect.label())
+                .unwrap_or_default();
+            if let Some(mut connection) = self.connections.get_mut(id).and_then(Option::take) {
+                // Its last words, as far as the socket takes them.
+                let _ = connection.flush(id, &mut self.broker, self.now);
+                connection.close(self.poll.registry());
+                self.partial_bytes -= connection.input.capacity();
+                let text = reason.as_str();
+                if reason.is_slow_consumer() {
+                    self.metrics.nats_slow_consumers.inc();
+                    log::warn!("NATS client {} {label} cut off: {text}", connection.peer);
+                } else if reason == CloseReason::ClientClosed {
+                    log::debug!("NATS client {} {label} has gone", connection.peer);
+                } else {
+                    log::info!("NATS client {} {label} closed: {text}", connection.peer);
+                }
+                self.metrics.nats_connections.dec();
+                self.metrics.nats_closed.with_label_values(&[text]).inc();
+            }
+            self.broker.remove(id);
+            self.held.retain(|&(other, _)| other != id);
+            for list in [&mut self.ready, &mut self.cooling, &mut self.pinging] {
+                list.retain(|&other| other != id);
+            }
+            self.early.retain(|&(other, _)| other != id);
+        }
+    }
+
+    /// PINGs, time-outs, and accepting once more.
+    pub(super) fn timers(&mut self) {
+        if self.accept_again {
+            self.accept();
+        }
+        let now = self.now;
+        let limits = &self.limits;
+        let mut next = self.accept_again.then(|| now + ACCEPT_RETRY);
+        let mut marked = Vec::new();
+        for (id, connection) in self.connections.iter_mut().enumerate() {
+            let Some(connection) = connection else {
+                continue;
+            };
+            let authorised = self
+                .broker
+                .client(id)
+                .is_some_and(|client| client.authorised);
+            let mut deadline = connection.next_ping;
+            if !authorised {
+                deadline = deadline.min(connection.opened + limits.connect_timeout);
+                if now >= connection.opened + limits.connect_timeout {
+                    marked.push((id, CloseReason::AuthenticationTimeout));
+                    continue;
+                }
+            }
+            if let Some(since) = connection.blocked_since {
+                deadline = deadline.min(since + limits.write_deadline);
+                if now >= since + limits.write_deadline {
+                    marked.push((id, CloseReason::SlowConsumerWriteDeadline));
+                    continue;
+                }
+            }
+            if now >= connection.next_ping {
+                // Who has sent something lately is alive; who is held back cannot answer.
+                if now.duration_since(connection.last_in) >= limits.ping_interval
+                    && connection.turn != Turn::Held
+                {
+                    if connection.publisher.pings_outstanding >= limits.pings_outstanding {
+                        marked.push((id, CloseReason::StaleConnection));
+                        continue;
+                    }
+                    connection.publisher.pings_outstanding += 1;
+                    self.broker.ping(id);
+                }
+                connection.next_ping = now + limits.ping_interval;
+                deadline = deadline.max(now).min(connection.next_ping);
+            }
+            next = Some(next.map_or(deadline, |next| next.min(deadline)));
+        }
+        self.timers_at = next.map(|next| next.max(now + TIMER_STEP));
+        for (id, reason) in marked {
+            self.broker.close(id, reason);
+        }
+        self.flush();
+        self.close_marked();
+    }
+}

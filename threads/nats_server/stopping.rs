@@ -1,0 +1,87 @@
+//! The end of the thread's life: what clients had sent is read, stored and answered before they are told goodbye.
+
+use std::sync::atomic::{AtomicU8, Ordering};
+
+use crate::limits::{STOP_READ_TIME, STOP_TIME};
+use crate::nats::{ClientId, CloseReason};
+
+use super::connection::Turn;
+use super::{Loop, Phase};
+
+/// Asks the thread to end. The waker must be called after it.
+#[derive(Debug, Default)]
+pub struct Stop(AtomicU8);
+
+impl Stop {
+    /// In order: what clients have sent is read, and stored before they are told goodbye.
+    pub fn in_order(&self) {
+        self.0.fetch_max(1, Ordering::SeqCst);
+    }
+
+    /// Now: the data path behind has died, and nothing more will be stored.
+    pub fn at_once(&self) {
+        self.0.store(2, Ordering::SeqCst);
+    }
+
+    pub(super) fn is_asked(&self) -> bool {
+        self.0.load(Ordering::SeqCst) > 0
+    }
+
+    pub(super) fn is_at_once(&self) -> bool {
+        self.0.load(Ordering::SeqCst) > 1
+    }
+}
+
+impl Loop {
+    /// Nothing is left to wait for in this phase. Looked at before each sleep, after `settle` has asked for a wake-up:
+    /// when all is stored by then, none will come.
+    pub(super) fn phase_is_over(&self) -> bool {
+        match self.phase {
+            Phase::Draining(_) => self.ready.is_empty() && self.held.is_empty(),
+            Phase::Storing(_) => {
+                let (last, stored) = (self.intake.last(), self.stored());
+                stored.log >= last.log && stored.event >= last.event
+            }
+            Phase::Serving | Phase::Ended => false,
+        }
+    }
+
+    /// Moves on through the end of the thread's life.
+    pub(super) fn advance(&mut self) {
+        match self.phase {
+            Phase::Serving if self.stop.is_asked() => {
+                let _ = self.poll.registry().deregister(&mut self.listener);
+                self.phase = Phase::Draining(self.now + STOP_READ_TIME);
+                let ids: Vec<ClientId> = (0..self.connections.len()).collect();
+                self.cooling.clear();
+                self.cooled_at = None;
+                for id in ids {
+                    if self
+                        .connection(id)
+                        .is_some_and(|connection| connection.turn != Turn::Held)
+                    {
+                        self.make_ready(id);
+                    }
+                }
+            }
+            Phase::Draining(until) if self.phase_is_over() || self.now >= until => {
+                self.ready.clear();
+                self.held.clear();
+                self.senders = None;
+                self.phase = Phase::Storing(self.now + STOP_TIME);
+            }
+            Phase::Storing(until) => {
+                if self.phase_is_over() || self.stop.is_at_once() || self.now >= until {
+                    self.settle();
+                    for id in 0..self.connections.len() {
+                        self.broker.close(id, CloseReason::ServerShutdown);
+                    }
+                    self.flush();
+                    self.close_marked();
+                    self.phase = Phase::Ended;
+                }
+            }
+            Phase::Serving | Phase::Draining(_) | Phase::Ended => {}
+        }
+    }
+}
