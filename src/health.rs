@@ -106,7 +106,7 @@ impl Health {
         let parts = Part::ALL.map(|part| PartReport {
             part,
             state: State::NotReady,
-            reason: "not started yet".into(),
+            reason: "not yet".into(),
         });
         Self {
             parts: Mutex::new(parts.into()),

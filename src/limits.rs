@@ -68,6 +68,8 @@ pub const OWN_LOG_INTERVAL: Duration = Duration::from_secs(1);
 pub const OWN_LOG_SITES: usize = 1024;
 /// Replies (`{"stream":…}`) that may wait for their message to be stored; beyond it their publisher is held back.
 pub const ACKS_WAITING: usize = 4096;
+/// Bytes of the reply subjects of those acknowledgements, for each stream: one may be as long as a control line.
+pub const ACK_BYTES_WAITING: usize = 1 << 20;
 /// PINGs of one connection that wait behind different batches; further ones are answered together with the last of them.
 /// A client that waits for its PONG has one; 64 times 1024 connections take 1.5 MiB.
 pub const PONGS_WAITING: usize = 64;

@@ -19,7 +19,7 @@ use crate::limits::{INBOX_BYTES, INBOX_MESSAGES, OWN_LOG_LINES, SINK_STALL};
 use crate::logs::batch::{LineBatch, Lines};
 use crate::logs::container::{Container, Containers};
 use crate::logs::verify;
-use crate::metrics::{DropReason, Metrics, SubjectMetrics};
+use crate::metrics::{DropReason, Metrics};
 use crate::own_log::OwnLine;
 use crate::progress::{Lane, Progress};
 use crate::settings::{LoggingMode, Store};
@@ -451,7 +451,14 @@ impl Routing {
                 ),
                 Subject::Test => (&metrics.test, "TEST", None, true),
             };
-            count(of_subject, metrics, payload.len());
+            of_subject.count.inc();
+            of_subject.size.observe(payload.len() as f64);
+            // As in the original, CIM's messages to itself are in none of the totals.
+            if message.subject != Subject::Test {
+                metrics.total_messages.inc();
+                metrics.total_bytes.inc_by(payload.len() as u64);
+                metrics.packet_size.set(payload.len() as i64);
+            }
             if !valid {
                 metrics.malformed.with_label_values(&[name]).inc();
                 log::warn!(
@@ -478,14 +485,6 @@ impl Routing {
         }
         self.parts.event_progress.routed(batch.seq);
     }
-}
-
-fn count(subject: &SubjectMetrics, metrics: &Metrics, bytes: usize) {
-    subject.count.inc();
-    subject.size.observe(bytes as f64);
-    metrics.total_messages.inc();
-    metrics.total_bytes.inc_by(bytes as u64);
-    metrics.packet_size.set(bytes as i64);
 }
 
 fn is_json_object(payload: &[u8]) -> bool {

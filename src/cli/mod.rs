@@ -40,7 +40,7 @@ Examples:
   CIM_LOG_DIR=/tmp/logs cim           every flag is an environment variable too; the flag wins
   cim check                           what `cim run` would use, and where each value comes from
   cim check --conf-file new/cim.json  is this file good?
-  cim emit log hello                  a log line, stored when the command ends
+  cim emit log hello                  a log line; ends when CIM has dealt with it
   cim tail LOG                        what applications log, as it passes
 
 Signals:

@@ -147,7 +147,7 @@ fn health_and_readiness() {
     assert_eq!(get("/healthz", &|_| {}), (200, r#"{"status":"ok"}"#.into()));
     let parts = |nats: &str, logs: &str| {
         format!(
-            r#""parts":{{"nats":{{{nats}}},"logs":{{{logs}}},"http":{{"state":"ready","needed":true,"reason":""}},"application":{{"state":"not ready","needed":false,"reason":"not started yet"}}}}}}"#
+            r#""parts":{{"nats":{{{nats}}},"logs":{{{logs}}},"http":{{"state":"ready","needed":true,"reason":""}},"application":{{"state":"not ready","needed":false,"reason":"not yet"}}}}}}"#
         )
     };
     let written = r#""state":"ready","needed":false,"reason":"log lines are written""#;

@@ -18,7 +18,7 @@ fn size_buckets() -> Vec<f64> {
 pub struct Metrics {
     registry: Registry,
     names: Vec<String>,
-    /// Messages on LOG, EVENT and CONFIG, and lines of CIM's own log.
+    /// Messages on LOG, EVENT and CONFIG.
     pub total_messages: IntCounter,
     /// Bytes of those messages.
     pub total_bytes: IntCounter,

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 
 use super::parser::{Op, ParseLimits, Publish, Step, next_op};
 use super::{Broker, ClientId, CloseReason};
-use crate::limits::{ACKS_WAITING, PONGS_WAITING};
+use crate::limits::{ACK_BYTES_WAITING, ACKS_WAITING, PONGS_WAITING};
 use crate::tap::{Failure, Message, Outcome, Span, Subject};
 
 /// The subjects that CIM itself takes.
@@ -177,11 +177,13 @@ struct Stream {
     /// Number of the last message.
     messages: u64,
     acks: VecDeque<WaitingAck>,
+    /// Bytes of their reply subjects.
+    ack_bytes: usize,
 }
 
 impl Stream {
     fn has_ack_place(&self) -> bool {
-        self.acks.len() < ACKS_WAITING
+        self.acks.len() < ACKS_WAITING && self.ack_bytes < ACK_BYTES_WAITING
     }
 
     fn settle(&mut self, name: &str, stored: u64, broker: &mut Broker) {
@@ -203,6 +205,7 @@ impl Stream {
                 }
             };
             broker.publish_own(&ack.reply, text.as_bytes());
+            self.ack_bytes -= ack.reply.len();
             self.acks.pop_front();
         }
     }
@@ -302,6 +305,10 @@ impl Intake {
         let mut held = None;
         loop {
             match next_op(buf.get(used..).unwrap_or_default(), &turn.intake.limits) {
+                Ok(Step::More(_)) | Err(_) if turn.is_refused(buf.get(used)) => {
+                    used = buf.len();
+                    break;
+                }
                 Ok(Step::More(more)) => {
                     needed = more;
                     break;
@@ -404,6 +411,20 @@ struct Turn<'a> {
 }
 
 impl Turn<'_> {
+    /// Whoever has not authenticated is refused at the first byte that is no CONNECT's, as in nats-server.
+    fn is_refused(&mut self, first: Option<&u8>) -> bool {
+        let refused = first.is_some_and(|first| !first.eq_ignore_ascii_case(&b'C'))
+            && !self
+                .broker
+                .client(self.id)
+                .is_some_and(|client| client.authorised);
+        if refused {
+            self.broker
+                .close(self.id, CloseReason::AuthenticationFailure);
+        }
+        refused
+    }
+
     #[inline]
     fn apply(&mut self, op: &Op<'_>, at: usize) -> Next {
         if let Op::Publish(message) = op
@@ -509,6 +530,7 @@ impl Turn<'_> {
             plan.acks.push((plan.spans.len() as u32, message.clone()));
             plan.flush = true;
             self.interactive = true;
+            stream.ack_bytes += reply.len();
             stream.acks.push_back(WaitingAck {
                 seq: stream.seq,
                 stream_seq: stream.messages,
@@ -540,6 +562,7 @@ impl Turn<'_> {
                 ack = Some(message.clone());
                 self.interactive = true;
                 let batch = Outcome::default();
+                stream.ack_bytes += reply.len();
                 stream.acks.push_back(WaitingAck {
                     seq: stream.seq,
                     stream_seq: stream.messages,

@@ -405,7 +405,8 @@ impl Broker {
             .values()
             .filter_map(|&sub| self.subscriptions.get(sub));
         let Some(sid) = mine
-            .filter(|sub| subject::matches(&sub.subject, message.reply))
+            // nats-server looks at subscriptions without a queue group alone.
+            .filter(|sub| sub.queue_bytes == 0 && subject::matches(&sub.subject, message.reply))
             .map(|sub| sub.sid.clone())
             .next()
         else {

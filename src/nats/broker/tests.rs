@@ -178,6 +178,13 @@ fn a_request_that_nobody_takes_is_answered_with_503() {
     let mut bench = Bench::quiet();
     let a = bench.plain();
     bench.send(a, "SUB _INBOX.a.* 5\r\nPUB service _INBOX.a.1 0\r\n\r\n");
+    let b = bench.plain();
+    bench.send(b, "SUB _INBOX.b q 6\r\nPUB service _INBOX.b 0\r\n\r\n");
+    assert_eq!(
+        bench.out(b),
+        "",
+        "nor does nats-server answer to a queue group"
+    );
     assert_eq!(
         bench.out(a),
         "HMSG _INBOX.a.1 5 39 39\r\nNATS/1.0 503\r\nNats-Subject: service\r\n\r\n\r\n"

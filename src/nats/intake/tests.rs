@@ -293,6 +293,9 @@ fn before_authentication_nothing_but_connect_is_heard() {
         b"PUB x 0\r\n\r\n",
         b"PING\r\n",
         b"SUB x 1\r\n",
+        b"P",
+        b"PUB x 1000000\r\n",
+        b"GET / HTTP/1.1\r\n",
     ] {
         let mut bench = Bench::with(Auth::Token(crate::secret::Secret::new("t")));
         let taken = bench.take(input, ROOM, NONE);
