@@ -26,7 +26,7 @@ use crate::logs::files::LogFiles;
 use crate::logs::folder::FileLimits;
 use crate::logs::format::LineForm;
 use crate::metrics::Metrics;
-use crate::nats::info::{Info, VERSION};
+use crate::nats::info::Info;
 use crate::own_log::OwnLog;
 use crate::progress::Progress;
 use crate::registrar::DaemonRegistrar;
@@ -374,18 +374,6 @@ fn info(identity: &Identity, nats: SocketAddr, max_payload: usize) -> Info {
                 .unwrap_or(b'A'),
         )
     });
-    Info {
-        server_id: std::iter::once('N').chain(letters).collect(),
-        server_name: identity.pod.clone(),
-        version: VERSION,
-        go: "",
-        proto: 1,
-        host: nats.ip().to_string(),
-        port: nats.port(),
-        headers: true,
-        auth_required: false,
-        max_payload,
-        client_id: 0,
-        client_ip: String::new(),
-    }
+    let id = std::iter::once('N').chain(letters).collect();
+    Info::new(id, identity.pod.clone(), nats, max_payload)
 }

@@ -20,7 +20,7 @@ use cim::limits::{
 use cim::metrics::Metrics;
 use cim::nats::Limits;
 use cim::nats::auth::Auth;
-use cim::nats::info::{Info, VERSION};
+use cim::nats::info::Info;
 use cim::progress::Progress;
 use cim::tap::{EventBatch, LogBatch};
 use cim::threads::nats_server::{NatsServer, Stop, WAKER};
@@ -67,20 +67,7 @@ impl Server {
         let server = NatsServer {
             poll,
             listener: mio::net::TcpListener::from_std(listener),
-            info: Info {
-                server_id: String::new(),
-                server_name: String::new(),
-                version: VERSION,
-                go: "",
-                proto: 1,
-                host: String::new(),
-                port: 0,
-                headers: true,
-                auth_required: false,
-                max_payload: 1 << 20,
-                client_id: 0,
-                client_ip: String::new(),
-            },
+            info: Info::new(String::new(), String::new(), address, 1 << 20),
             auth: Auth::Open,
             limits: Limits::default(),
             log: log_out,

@@ -1,7 +1,7 @@
 //! The NATS stream of a client: parser, intake and broker.
 
 use crate::nats::auth::Auth;
-use crate::nats::info::{Info, VERSION};
+use crate::nats::info::Info;
 use crate::nats::intake::{Intake, Publisher, Room, Stored, Taken};
 use crate::nats::parser::{ParseLimits, Step, next_op};
 use crate::nats::{Broker, ClientId, Limits};
@@ -179,18 +179,10 @@ fn drain(broker: &mut Broker, id: ClientId, sent: &mut Vec<u8>) {
 }
 
 fn info() -> Info {
-    Info {
-        server_id: String::new(),
-        server_name: String::new(),
-        version: VERSION,
-        go: "",
-        proto: 1,
-        host: String::new(),
-        port: 0,
-        headers: true,
-        auth_required: false,
-        max_payload: PARSE.payload_bytes,
-        client_id: 0,
-        client_ip: String::new(),
-    }
+    Info::new(
+        String::new(),
+        String::new(),
+        std::net::SocketAddr::from(([127, 0, 0, 1], 4222)),
+        PARSE.payload_bytes,
+    )
 }

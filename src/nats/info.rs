@@ -1,5 +1,7 @@
 //! The JSON of `INFO` and `CONNECT`.
 
+use std::net::SocketAddr;
+
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -37,6 +39,29 @@ pub struct Info {
 }
 
 impl Info {
+    /// For a server of this id and name that listens on `address`; what differs from client to client is empty.
+    pub fn new(
+        server_id: String,
+        server_name: String,
+        address: SocketAddr,
+        max_payload: usize,
+    ) -> Self {
+        Self {
+            server_id,
+            server_name,
+            version: VERSION,
+            go: "",
+            proto: 1,
+            host: address.ip().to_string(),
+            port: address.port(),
+            headers: true,
+            auth_required: false,
+            max_payload,
+            client_id: 0,
+            client_ip: String::new(),
+        }
+    }
+
     /// The whole protocol line for one client.
     pub fn line(&self, client_id: u64, client_ip: &str) -> Vec<u8> {
         let info = Self {

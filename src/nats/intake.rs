@@ -1,12 +1,17 @@
 //! What one read of a connection means: operations are applied to the broker, messages on LOG, EVENT, CONFIG and TEST are
 //! gathered for the data path, and PINGs and acknowledgements wait until what came before them is stored (DESIGN 3).
 
-use std::collections::VecDeque;
+mod publisher;
+mod stream;
+
+pub use publisher::Publisher;
+use publisher::WaitingPong;
+use stream::{Stream, WaitingAck};
 
 use super::parser::{Op, ParseLimits, Publish, Step, next_op};
 use super::{Broker, ClientId, CloseReason};
-use crate::limits::{ACK_BYTES_WAITING, ACKS_WAITING, PONGS_WAITING};
-use crate::tap::{Failure, Message, Outcome, Span, Subject};
+use crate::limits::PONGS_WAITING;
+use crate::tap::{Message, Outcome, Span, Subject};
 
 /// The subjects that CIM itself takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -104,111 +109,6 @@ pub struct Taken {
     pub events: Option<EventPlan>,
     /// The client waits for an answer: do not let it wait for more input.
     pub interactive: bool,
-}
-
-/// A PING that waits.
-#[derive(Debug)]
-struct WaitingPong {
-    behind: Stored,
-    count: u32,
-}
-
-/// What is remembered of one connection.
-#[derive(Debug, Default)]
-pub struct Publisher {
-    /// Numbers of the last batches with messages of this connection.
-    last: Stored,
-    pongs: VecDeque<WaitingPong>,
-    /// It has published to LOG: while LOG has no room there is no sense in reading from it.
-    pub publishes_log: bool,
-    /// The same for EVENT, CONFIG and TEST.
-    pub publishes_events: bool,
-    /// PINGs of the server without an answer.
-    pub pings_outstanding: u32,
-    /// PINGs whose publishes come after them: see [`Intake::late_pings`].
-    pub early_pings: u32,
-}
-
-impl Publisher {
-    /// A PING waits for what was published before it.
-    pub fn is_waiting(&self) -> bool {
-        !self.pongs.is_empty()
-    }
-
-    /// The way without room that it publishes to.
-    pub fn must_wait(&self, room: Room) -> Option<Way> {
-        if self.publishes_log && !room.log {
-            Some(Way::Log)
-        } else if self.publishes_events && !room.event {
-            Some(Way::Event)
-        } else {
-            None
-        }
-    }
-
-    /// The PINGs that may be answered now.
-    pub fn settle(&mut self, stored: Stored) -> u32 {
-        let mut count = 0;
-        while let Some(pong) = self.pongs.front()
-            && pong.behind.log <= stored.log
-            && pong.behind.event <= stored.event
-        {
-            count += pong.count;
-            self.pongs.pop_front();
-        }
-        count
-    }
-}
-
-#[derive(Debug)]
-struct WaitingAck {
-    seq: u64,
-    stream_seq: u64,
-    batch: Outcome,
-    message: Outcome,
-    reply: Box<[u8]>,
-}
-
-/// One of the two streams into the data path.
-#[derive(Debug, Default)]
-struct Stream {
-    /// Number of the last batch.
-    seq: u64,
-    /// Number of the last message.
-    messages: u64,
-    acks: VecDeque<WaitingAck>,
-    /// Bytes of their reply subjects.
-    ack_bytes: usize,
-}
-
-impl Stream {
-    fn has_ack_place(&self) -> bool {
-        self.acks.len() < ACKS_WAITING && self.ack_bytes < ACK_BYTES_WAITING
-    }
-
-    fn settle(&mut self, name: &str, stored: u64, broker: &mut Broker) {
-        while let Some(ack) = self.acks.front()
-            && ack.seq <= stored
-        {
-            let text = match ack.message.failure().or(ack.batch.failure()) {
-                None => format!(r#"{{"stream":"{name}","seq":{}}}"#, ack.stream_seq),
-                Some(failure) => {
-                    let (code, description) = match failure {
-                        Failure::Malformed => {
-                            (400, "message is not a valid FlatBuffer of this subject")
-                        }
-                        Failure::NotWritten => (503, "message could not be stored"),
-                    };
-                    format!(
-                        r#"{{"error":{{"code":{code},"description":"{description}"}},"stream":"{name}","seq":0}}"#
-                    )
-                }
-            };
-            broker.publish_own(&ack.reply, text.as_bytes());
-            self.ack_bytes -= ack.reply.len();
-            self.acks.pop_front();
-        }
-    }
 }
 
 /// Numbers the batches and keeps the acknowledgements that wait.

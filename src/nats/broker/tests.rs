@@ -9,20 +9,12 @@ const PARSE: ParseLimits = ParseLimits {
 };
 
 fn info() -> Info {
-    Info {
-        server_id: "ID".into(),
-        server_name: "pod".into(),
-        version: crate::nats::info::VERSION,
-        go: "",
-        proto: 1,
-        host: "127.0.0.1".into(),
-        port: 4222,
-        headers: true,
-        auth_required: false,
-        max_payload: 1 << 20,
-        client_id: 0,
-        client_ip: String::new(),
-    }
+    Info::new(
+        "ID".into(),
+        "pod".into(),
+        std::net::SocketAddr::from(([127, 0, 0, 1], 4222)),
+        1 << 20,
+    )
 }
 
 /// A broker whose clients are driven by protocol text.

@@ -1,9 +1,11 @@
 //! Tests of the intake: what one read means to the broker and to the data path.
 
 use super::*;
+use crate::limits::ACKS_WAITING;
 use crate::nats::Limits;
 use crate::nats::auth::Auth;
-use crate::nats::info::{Info, VERSION};
+use crate::nats::info::Info;
+use crate::tap::Failure;
 
 const LIMITS: ParseLimits = ParseLimits {
     control_line_bytes: 4096,
@@ -28,20 +30,12 @@ impl Bench {
     }
 
     fn with(auth: Auth) -> Self {
-        let info = Info {
-            server_id: String::new(),
-            server_name: String::new(),
-            version: VERSION,
-            go: "",
-            proto: 1,
-            host: String::new(),
-            port: 0,
-            headers: true,
-            auth_required: false,
-            max_payload: 1 << 20,
-            client_id: 0,
-            client_ip: String::new(),
-        };
+        let info = Info::new(
+            String::new(),
+            String::new(),
+            std::net::SocketAddr::from(([127, 0, 0, 1], 4222)),
+            1 << 20,
+        );
         let mut broker = Broker::new(Limits::default(), info, auth, 1);
         let id = broker.add("");
         let mut bench = Self {
