@@ -33,7 +33,7 @@ fn numbers_and_times_have_ranges_and_defaults() {
             "CIM_NATS_MAX_CONTROL_LINE",
             "4096",
             "512",
-            "65536",
+            "32768",
             "511",
             "65537",
         ),
