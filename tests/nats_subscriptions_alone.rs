@@ -16,7 +16,7 @@ use cim::logs::batch::LineBatch;
 use cim::logs::container::Containers;
 use cim::metrics::{DropReason, Metrics};
 use cim::own_log::OwnLine;
-use cim::progress::Progress;
+use cim::progress::{Lane, Progress};
 use cim::settings::{LoggingMode, Settings, Store};
 use cim::tap::{EventBatch, LogBatch, Span};
 use cim::threads::nats_subscriptions::NatsSubscriptions;
@@ -35,6 +35,7 @@ struct Rig {
     file: Receiver<LineBatch>,
     stdout: Receiver<LineBatch>,
     settings: Arc<Store>,
+    log_progress: Arc<Progress>,
     metrics: Arc<Metrics>,
     seq: u64,
     _thread: JoinHandle<()>,
@@ -49,6 +50,7 @@ impl Rig {
         let (stdout_out, stdout) = bounded(LINE_BATCHES);
         let settings = Arc::new(Store::new(Settings::default()));
         let metrics = Arc::new(Metrics::new("p").unwrap());
+        let log_progress = Progress::new(|| {});
         let thread = NatsSubscriptions {
             log: log_in,
             events: events_in,
@@ -58,7 +60,7 @@ impl Rig {
             containers: Containers::new("p", "n"),
             own_id: String::new(),
             settings: Arc::clone(&settings),
-            log_progress: Progress::new(|| {}),
+            log_progress: Arc::clone(&log_progress),
             event_progress: Progress::new(|| {}),
             metrics: Arc::clone(&metrics),
         }
@@ -71,6 +73,7 @@ impl Rig {
             file,
             stdout,
             settings,
+            log_progress,
             metrics,
             seq: 0,
             _thread: thread,
@@ -138,6 +141,20 @@ fn ticks() -> u64 {
                 .sum::<u64>()
         })
         .sum()
+}
+
+#[test]
+fn lines_do_not_overtake_those_that_stdout_may_hand_to_the_file() {
+    let mut rig = Rig::start();
+    rig.mode(LoggingMode::Stdout);
+    rig.line();
+    assert_eq!(rig.stdout.recv_timeout(PATIENCE).unwrap().seq, 1);
+    rig.mode(LoggingMode::File);
+    rig.line();
+    assert_eq!(rig.stdout.recv_timeout(PATIENCE).unwrap().seq, 2);
+    rig.log_progress.done(Lane::Stdout, 2);
+    rig.line();
+    assert_eq!(rig.file.recv_timeout(PATIENCE).unwrap().seq, 3);
 }
 
 #[test]

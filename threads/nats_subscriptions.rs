@@ -87,6 +87,8 @@ struct Routing {
     file: Sink,
     stdout: Sink,
     last_seq: u64,
+    /// The last batch that standard output alone has got.
+    stdout_alone: u64,
     log_sizes: LocalHistogram,
     events: Inbox,
     config: Inbox,
@@ -107,6 +109,7 @@ impl Routing {
             file: Sink::default(),
             stdout: Sink::default(),
             last_seq: 0,
+            stdout_alone: 0,
             log_sizes,
             events: Inbox::new(INBOX_MESSAGES, INBOX_BYTES),
             config: Inbox::new(INBOX_MESSAGES, INBOX_BYTES),
@@ -370,17 +373,28 @@ impl Routing {
             log::warn!("logging mode {mode:?} is not there yet: lines go to the log files");
         }
         self.said_mode = Some(mode);
+        // What standard output has not taken yet may still come to the file: newer lines must not be there before it.
+        let behind = self.parts.log_progress.done_on(Lane::Stdout) < self.stdout_alone;
+        let mode = if behind && !self.stdout.stalled {
+            LoggingMode::Stdout
+        } else {
+            mode
+        };
         let lines = Arc::new(lines);
+        let seq = self.last_seq;
         let batch = |lane, copy| LineBatch {
             lane,
-            seq: self.last_seq,
+            seq,
             flush,
             copy,
             lines: Arc::clone(&lines),
         };
         // A marker goes to the file: only there do lines wait unwritten.
         let (first, second) = match mode {
-            LoggingMode::Stdout if !lines.spans.is_empty() => (batch(Lane::Stdout, false), None),
+            LoggingMode::Stdout if !lines.spans.is_empty() => {
+                self.stdout_alone = self.last_seq;
+                (batch(Lane::Stdout, false), None)
+            }
             LoggingMode::FileAndStdout if !lines.spans.is_empty() => {
                 (batch(Lane::File, false), Some(batch(Lane::Stdout, true)))
             }
