@@ -414,8 +414,6 @@ impl Turn<'_> {
         stream.messages += 1;
         let plan = self.log.get_or_insert_with(|| {
             stream.seq += 1;
-            publisher.last.log = stream.seq;
-            publisher.publishes_log = true;
             LogPlan {
                 seq: stream.seq,
                 spans: Vec::with_capacity(hint),
@@ -424,6 +422,9 @@ impl Turn<'_> {
                 acks: Vec::new(),
             }
         });
+        // The plan may be there already without a message of this connection: as the marker of a PING before.
+        publisher.last.log = plan.seq;
+        publisher.publishes_log = true;
         if !reply.is_empty() {
             let message = Outcome::default();
             let batch = plan.ack.get_or_insert_default().clone();

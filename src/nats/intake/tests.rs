@@ -197,6 +197,16 @@ fn a_ping_behind_an_earlier_read_asks_the_writers_to_hurry() {
 }
 
 #[test]
+fn a_message_behind_a_ping_that_asked_to_hurry_is_waited_for_by_the_next_ping() {
+    let mut bench = Bench::quiet();
+    bench.take(b"PUB LOG 0\r\n\r\n", ROOM, NONE);
+    let taken = bench.take(b"PING\r\nPUB LOG 0\r\n\r\nPING\r\n", ROOM, NONE);
+    assert_eq!(taken.log.unwrap().seq, 2);
+    assert_eq!(bench.publisher.settle(Stored { log: 1, event: 0 }), 1);
+    assert_eq!(bench.publisher.settle(Stored { log: 2, event: 0 }), 1);
+}
+
+#[test]
 fn without_room_a_log_message_and_what_is_behind_it_wait() {
     let mut bench = Bench::quiet();
     let full = Room {
