@@ -6,7 +6,7 @@ mod stream;
 
 pub use publisher::Publisher;
 use publisher::WaitingPong;
-use stream::{Stream, WaitingAck};
+use stream::Stream;
 
 use super::parser::{Op, ParseLimits, Publish, Step, next_op};
 use super::{Broker, ClientId, CloseReason};
@@ -83,6 +83,18 @@ pub struct LogPlan {
     pub ack: Option<Outcome>,
     /// See [`crate::tap::LogBatch::acks`].
     pub acks: Vec<(u32, Outcome)>,
+}
+
+impl LogPlan {
+    fn new(seq: u64, messages: usize, flush: bool) -> Self {
+        Self {
+            seq,
+            spans: Vec::with_capacity(messages),
+            flush,
+            ack: None,
+            acks: Vec::new(),
+        }
+    }
 }
 
 /// The EVENT, CONFIG and TEST messages of one read.
@@ -163,7 +175,7 @@ impl Intake {
 
     /// Acknowledgements wait.
     pub fn is_waiting(&self) -> bool {
-        !self.log.acks.is_empty() || !self.events.acks.is_empty()
+        self.log.is_waiting() || self.events.is_waiting()
     }
 
     /// Publishes the acknowledgements of what is stored.
@@ -414,13 +426,7 @@ impl Turn<'_> {
         stream.messages += 1;
         let plan = self.log.get_or_insert_with(|| {
             stream.seq += 1;
-            LogPlan {
-                seq: stream.seq,
-                spans: Vec::with_capacity(hint),
-                flush: false,
-                ack: None,
-                acks: Vec::new(),
-            }
+            LogPlan::new(stream.seq, hint, false)
         });
         // The plan may be there already without a message of this connection: as the marker of a PING before.
         publisher.last.log = plan.seq;
@@ -431,14 +437,7 @@ impl Turn<'_> {
             plan.acks.push((plan.spans.len() as u32, message.clone()));
             plan.flush = true;
             self.interactive = true;
-            stream.ack_bytes += reply.len();
-            stream.acks.push_back(WaitingAck {
-                seq: stream.seq,
-                stream_seq: stream.messages,
-                batch,
-                message,
-                reply: reply.into(),
-            });
+            stream.acknowledge(batch, message, reply);
         }
         plan.spans.push(span);
     }
@@ -462,15 +461,7 @@ impl Turn<'_> {
                 let message = Outcome::default();
                 ack = Some(message.clone());
                 self.interactive = true;
-                let batch = Outcome::default();
-                stream.ack_bytes += reply.len();
-                stream.acks.push_back(WaitingAck {
-                    seq: stream.seq,
-                    stream_seq: stream.messages,
-                    batch,
-                    message,
-                    reply: reply.into(),
-                });
+                stream.acknowledge(Outcome::default(), message, reply);
             }
         }
         plan.messages.push(Message { subject, span, ack });
@@ -500,13 +491,7 @@ impl Turn<'_> {
                 None if self.room.log => {
                     self.intake.log.seq += 1;
                     let seq = self.intake.log.seq;
-                    self.log = Some(LogPlan {
-                        seq,
-                        spans: Vec::new(),
-                        flush: true,
-                        ack: None,
-                        acks: Vec::new(),
-                    });
+                    self.log = Some(LogPlan::new(seq, 0, true));
                 }
                 None => {}
             }

@@ -40,7 +40,6 @@ pub struct Client {
     pub connect: Connect,
     /// It has sent CONNECT with good credentials, or needs none.
     pub authorised: bool,
-    connected: bool,
     subscriptions: HashMap<Rc<[u8]>, SubId>,
     out: Outbound,
     in_dirty: bool,
@@ -112,7 +111,6 @@ impl Broker {
             number,
             connect: Connect::default(),
             authorised: !self.auth.is_required(),
-            connected: false,
             subscriptions: HashMap::new(),
             out: Outbound::default(),
             in_dirty: false,
@@ -260,7 +258,6 @@ impl Broker {
             return self.close(id, CloseReason::ProtocolViolation);
         };
         let allowed = self.auth.allows(&connect);
-        client.connected = true;
         client.authorised = allowed;
         // Credentials have served their purpose; the rest is kept.
         client.connect = Connect {

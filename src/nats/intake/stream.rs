@@ -8,12 +8,12 @@ use crate::tap::{Failure, Outcome};
 
 /// An acknowledgement that waits for its message to be stored.
 #[derive(Debug)]
-pub(super) struct WaitingAck {
-    pub(super) seq: u64,
-    pub(super) stream_seq: u64,
-    pub(super) batch: Outcome,
-    pub(super) message: Outcome,
-    pub(super) reply: Box<[u8]>,
+struct WaitingAck {
+    seq: u64,
+    stream_seq: u64,
+    batch: Outcome,
+    message: Outcome,
+    reply: Box<[u8]>,
 }
 
 /// One of the two streams into the data path.
@@ -23,12 +23,29 @@ pub(super) struct Stream {
     pub(super) seq: u64,
     /// Number of the last message.
     pub(super) messages: u64,
-    pub(super) acks: VecDeque<WaitingAck>,
+    acks: VecDeque<WaitingAck>,
     /// Bytes of their reply subjects.
-    pub(super) ack_bytes: usize,
+    ack_bytes: usize,
 }
 
 impl Stream {
+    /// The last message wants an acknowledgement at `reply`, once its batch is stored.
+    pub(super) fn acknowledge(&mut self, batch: Outcome, message: Outcome, reply: &[u8]) {
+        self.ack_bytes += reply.len();
+        self.acks.push_back(WaitingAck {
+            seq: self.seq,
+            stream_seq: self.messages,
+            batch,
+            message,
+            reply: reply.into(),
+        });
+    }
+
+    /// An acknowledgement waits.
+    pub(super) fn is_waiting(&self) -> bool {
+        !self.acks.is_empty()
+    }
+
     pub(super) fn has_ack_place(&self) -> bool {
         self.acks.len() < ACKS_WAITING && self.ack_bytes < ACK_BYTES_WAITING
     }
