@@ -13,13 +13,17 @@
     )
 )]
 
+pub mod app;
+pub mod change_set;
 pub mod cli;
 pub mod daemon;
+pub mod etcd;
 pub mod events;
 pub mod fuzz;
 pub mod health;
 pub mod http;
 pub mod identity;
+pub mod kube;
 pub mod limits;
 pub mod logs;
 pub mod metrics;

@@ -1,0 +1,1 @@
+//! etcd through its v3 JSON gateway.

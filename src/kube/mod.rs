@@ -1,0 +1,1 @@
+//! The Kubernetes API, as far as CIM needs it (CONTRACT section 11).
