@@ -208,3 +208,9 @@ pub const PROC_FILE_BYTES: u64 = 64 << 10;
 pub const STOP_TIME: Duration = Duration::from_secs(20);
 /// Time in which `nats_server` still reads what clients had sent before the stop.
 pub const STOP_READ_TIME: Duration = Duration::from_secs(1);
+
+/// Time that the application has for its answer on CONFIG to a change set that it has accepted: default of a setting.
+pub const CONFIG_REPLY_TIME: Duration = Duration::from_secs(60);
+/// The longest that the setting may ask for: with the tries before it, a change set must be dealt with well before the
+/// writer's lease of some 180 s ends, after which the writer kills pods that lag.
+pub const CONFIG_REPLY_TIME_MAX: Duration = Duration::from_secs(120);

@@ -24,6 +24,8 @@ pub struct OptionArgs {
     #[command(flatten)]
     pod: PodArgs,
     #[command(flatten)]
+    config: ConfigArgs,
+    #[command(flatten)]
     later: LaterArgs,
 }
 
@@ -274,6 +276,119 @@ struct PodArgs {
 
 #[derive(Args)]
 #[group(skip)]
+#[command(next_help_heading = "Configuration: etcd, the application, Kubernetes")]
+struct ConfigArgs {
+    /// etcd endpoints, comma-separated; wins over common-infra.json
+    #[arg(
+        long,
+        env = "CIM_ETCD_URL",
+        hide_env_values = true,
+        value_name = "HOST:PORT,…"
+    )]
+    etcd_url: Option<String>,
+    /// User of etcd; needs --etcd-password-file [default: no authentication]
+    #[arg(
+        long,
+        env = "CIM_ETCD_USER",
+        hide_env_values = true,
+        value_name = "NAME"
+    )]
+    etcd_user: Option<String>,
+    /// File with the password of --etcd-user
+    #[arg(
+        long,
+        env = "CIM_ETCD_PASSWORD_FILE",
+        hide_env_values = true,
+        value_name = "FILE"
+    )]
+    etcd_password_file: Option<String>,
+    /// Certificates (PEM) that sign the certificate of an https:// etcd [default: the public authorities]
+    #[arg(
+        long,
+        env = "CIM_ETCD_CA_FILE",
+        hide_env_values = true,
+        value_name = "FILE"
+    )]
+    etcd_ca_file: Option<String>,
+    /// Client certificate (PEM) for etcd; needs --etcd-key-file
+    #[arg(
+        long,
+        env = "CIM_ETCD_CERT_FILE",
+        hide_env_values = true,
+        value_name = "FILE"
+    )]
+    etcd_cert_file: Option<String>,
+    /// Private key (PEM) of --etcd-cert-file
+    #[arg(
+        long,
+        env = "CIM_ETCD_KEY_FILE",
+        hide_env_values = true,
+        value_name = "FILE"
+    )]
+    etcd_key_file: Option<String>,
+    /// The application's HTTP side [default: http://localhost:<app_port>]
+    #[arg(long, env = "CIM_APP_URL", hide_env_values = true, value_name = "URL")]
+    app_url: Option<String>,
+    /// Time that the application has for its answer on CONFIG to a change set [default: 60s]
+    #[arg(
+        long,
+        env = "CIM_CONFIG_REPLY_TIMEOUT",
+        hide_env_values = true,
+        value_name = "TIME"
+    )]
+    config_reply_timeout: Option<String>,
+    /// Revision of the microservice's configuration that the pod started with
+    #[arg(
+        long,
+        env = "MS_CONFIG_REVISION",
+        hide_env_values = true,
+        value_name = "REVISION"
+    )]
+    ms_config_revision: Option<String>,
+    /// Revision of the network function's configuration that the pod started with
+    #[arg(
+        long,
+        env = "NF_CONFIG_REVISION",
+        hide_env_values = true,
+        value_name = "REVISION"
+    )]
+    nf_config_revision: Option<String>,
+    /// false: CIM does not delete its pod when it ends by itself [default: true]
+    #[arg(
+        long,
+        env = "CIM_DELETE_POD",
+        hide_env_values = true,
+        value_name = "BOOL"
+    )]
+    delete_pod: Option<String>,
+    /// Address of the Kubernetes API server, as the kubelet gives it
+    #[arg(
+        long,
+        env = "KUBERNETES_SERVICE_HOST",
+        hide_env_values = true,
+        value_name = "HOST"
+    )]
+    kubernetes_service_host: Option<String>,
+    /// Its port [default: 443]
+    #[arg(
+        long,
+        env = "KUBERNETES_SERVICE_PORT",
+        hide_env_values = true,
+        value_name = "PORT"
+    )]
+    kubernetes_service_port: Option<String>,
+    /// Directory of the Kubernetes service account [default: /var/run/secrets/kubernetes.io/serviceaccount]
+    #[arg(
+        long,
+        env = "CIM_SERVICE_ACCOUNT_DIR",
+        hide_env_values = true,
+        value_name = "DIR"
+    )]
+    service_account_dir: Option<String>,
+}
+
+#[derive(Args)]
+#[group(skip)]
 #[command(next_help_heading = "Read and checked, but not used by this version")]
 struct LaterArgs {
     /// Directory of the event journal and of offsets [default: <log dir>/.cim]
@@ -284,22 +399,6 @@ struct LaterArgs {
         value_name = "DIR"
     )]
     state_dir: Option<String>,
-    /// Directory of the Kubernetes service account [default: /var/run/secrets/kubernetes.io/serviceaccount]
-    #[arg(
-        long,
-        env = "CIM_SERVICE_ACCOUNT_DIR",
-        hide_env_values = true,
-        value_name = "DIR"
-    )]
-    service_account_dir: Option<String>,
-    /// etcd endpoints, comma-separated; wins over common-infra.json
-    #[arg(
-        long,
-        env = "CIM_ETCD_URL",
-        hide_env_values = true,
-        value_name = "HOST:PORT,…"
-    )]
-    etcd_url: Option<String>,
     /// Kafka brokers, comma-separated; wins over common-infra.json
     #[arg(
         long,
@@ -319,25 +418,6 @@ struct LaterArgs {
     /// An external NATS server instead of the embedded one
     #[arg(long, env = "CIM_NATS_URL", hide_env_values = true, value_name = "URL")]
     nats_url: Option<String>,
-    /// The application's HTTP side [default: http://localhost:<app_port>]
-    #[arg(long, env = "CIM_APP_URL", hide_env_values = true, value_name = "URL")]
-    app_url: Option<String>,
-    /// Revision of the microservice's configuration that the pod started with
-    #[arg(
-        long,
-        env = "MS_CONFIG_REVISION",
-        hide_env_values = true,
-        value_name = "REVISION"
-    )]
-    ms_config_revision: Option<String>,
-    /// Revision of the network function's configuration that the pod started with
-    #[arg(
-        long,
-        env = "NF_CONFIG_REVISION",
-        hide_env_values = true,
-        value_name = "REVISION"
-    )]
-    nf_config_revision: Option<String>,
 }
 
 /// The settings that were given, by the name of their environment variable.

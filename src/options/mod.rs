@@ -16,6 +16,7 @@ mod value;
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
+use std::time::Duration;
 
 pub use crate::secret::Secret;
 pub use args::{Given, OptionArgs};
@@ -50,8 +51,51 @@ pub struct Options {
     pub names: Names,
     /// etcd and Kafka addresses that win over common-infra.json.
     pub infra: InfraOverrides,
+    /// How to get into etcd.
+    pub etcd: EtcdAccess,
+    /// Where the application's HTTP side is; `None`: `http://localhost:<app_port>`.
+    pub app_url: Option<String>,
+    /// Time that the application has for its answer on CONFIG.
+    pub reply_timeout: Duration,
+    /// What the pod started with.
+    pub revisions: Revisions,
+    /// CIM deletes its pod when it ends by itself.
+    pub delete_pod: bool,
+    /// Where the Kubernetes API server is; `None`: not known, or standalone.
+    pub kubernetes: Option<HostPort>,
     /// What this version reads and checks, and does not use.
     pub later: Later,
+}
+
+/// How to get into etcd. The files are read when the client is made.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct EtcdAccess {
+    /// `CIM_ETCD_USER` and the password.
+    pub user: Option<(String, Secret)>,
+    /// `CIM_ETCD_CA_FILE`.
+    pub ca_file: Option<PathBuf>,
+    /// `CIM_ETCD_CERT_FILE`; `key_file` is there too.
+    pub cert_file: Option<PathBuf>,
+    /// `CIM_ETCD_KEY_FILE`.
+    pub key_file: Option<PathBuf>,
+}
+
+/// Revisions of the configuration that the pod started with.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Revisions {
+    /// `MS_CONFIG_REVISION`.
+    pub ms: Option<u64>,
+    /// `NF_CONFIG_REVISION`.
+    pub nf: Option<u64>,
+}
+
+/// A host (IPv6 without brackets) and a port.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HostPort {
+    /// The host.
+    pub host: String,
+    /// The port.
+    pub port: u16,
 }
 
 /// Files and directories.
@@ -100,12 +144,6 @@ pub struct Later {
     pub kafka_opts: Vec<(String, Secret)>,
     /// `CIM_NATS_URL`; may hold credentials.
     pub nats_url: Option<Secret>,
-    /// `CIM_APP_URL`.
-    pub app_url: Option<String>,
-    /// `MS_CONFIG_REVISION`.
-    pub ms_config_revision: Option<String>,
-    /// `NF_CONFIG_REVISION`.
-    pub nf_config_revision: Option<String>,
 }
 
 /// Loopback, where everything listens unless told otherwise.

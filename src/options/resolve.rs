@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use super::args::Given;
 use super::value::Reader;
-use super::{ApiGateway, Later, Names, Options, Paths};
+use super::{ApiGateway, EtcdAccess, HostPort, Later, Names, Options, Paths, Revisions};
 use crate::limits;
 use crate::nats::{self, auth::Auth};
 use crate::secret::Secret;
 use crate::settings::address::{self, ENDPOINTS, HOST_PORT};
-use crate::settings::problem::{Problem, Problems, mask_credentials};
+use crate::settings::problem::{Problem, Problems, mask_credentials, shown};
 use crate::settings::{Files, InfraOverrides, Shown, Source};
 
 /// Settings as resolved, and what is to be said about them.
@@ -27,6 +27,7 @@ pub struct Resolved {
     pub problems: Problems,
 }
 
+const SECOND: Duration = Duration::from_secs(1);
 const MS_10: Duration = Duration::from_millis(10);
 const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(3600);
@@ -56,8 +57,23 @@ pub fn resolve(given: &Given) -> Resolved {
         nats_auth: nats_auth(r),
         api_gateway: api_gateway(r),
         names: names(r),
-        ctr_fields_mandatory: r.flag("CTR_FIELDS_MANDATORY"),
+        ctr_fields_mandatory: r.flag("CTR_FIELDS_MANDATORY", false),
         infra: infra(r),
+        etcd: etcd(r),
+        app_url: r.text("CIM_APP_URL", "http://host:port", |url| {
+            url.starts_with("http://") && address::is_http_url(url)
+        }),
+        reply_timeout: r.time(
+            "CIM_CONFIG_REPLY_TIMEOUT",
+            SECOND..=limits::CONFIG_REPLY_TIME_MAX,
+            limits::CONFIG_REPLY_TIME,
+        ),
+        revisions: Revisions {
+            ms: revision(r, "MS_CONFIG_REVISION"),
+            nf: revision(r, "NF_CONFIG_REVISION"),
+        },
+        delete_pod: r.flag("CIM_DELETE_POD", true),
+        kubernetes: kubernetes(r),
         later: later(r),
     };
     Resolved {
@@ -165,21 +181,9 @@ fn nats_auth(r: &mut Reader<'_>) -> Auth {
     let user = r.any_text("CIM_NATS_USER");
     let password = r.secret_file("CIM_NATS_PASSWORD_FILE");
     let token = r.secret_file("CIM_NATS_TOKEN_FILE");
-    let [has_user, has_password, has_token] = [
-        "CIM_NATS_USER",
-        "CIM_NATS_PASSWORD_FILE",
-        "CIM_NATS_TOKEN_FILE",
-    ]
-    .map(|name| r.has(name));
-    if has_user != has_password {
-        let (there, missing) = if has_user {
-            ("CIM_NATS_USER", "together with CIM_NATS_PASSWORD_FILE")
-        } else {
-            ("CIM_NATS_PASSWORD_FILE", "together with CIM_NATS_USER")
-        };
-        r.problem(there, "alone, it".to_owned(), missing);
-    }
-    if has_token && (has_user || has_password) {
+    r.together("CIM_NATS_USER", "CIM_NATS_PASSWORD_FILE");
+    let has_user = r.has("CIM_NATS_USER") || r.has("CIM_NATS_PASSWORD_FILE");
+    if r.has("CIM_NATS_TOKEN_FILE") && has_user {
         let allowed = "either a token, or user and password";
         r.problem(
             "CIM_NATS_TOKEN_FILE",
@@ -233,14 +237,46 @@ fn infra(r: &mut Reader<'_>) -> InfraOverrides {
     }
 }
 
+fn etcd(r: &mut Reader<'_>) -> EtcdAccess {
+    let user = r.any_text("CIM_ETCD_USER");
+    let password = r.secret_file("CIM_ETCD_PASSWORD_FILE");
+    let access = EtcdAccess {
+        user: user.zip(password),
+        ca_file: r.file("CIM_ETCD_CA_FILE"),
+        cert_file: r.file("CIM_ETCD_CERT_FILE"),
+        key_file: r.file("CIM_ETCD_KEY_FILE"),
+    };
+    for (one, other) in [
+        ("CIM_ETCD_USER", "CIM_ETCD_PASSWORD_FILE"),
+        ("CIM_ETCD_CERT_FILE", "CIM_ETCD_KEY_FILE"),
+    ] {
+        r.together(one, other);
+    }
+    access
+}
+
+/// The deployment gives it, and CIM must come up: what is no number is warned about and left out.
+fn revision(r: &mut Reader<'_>, name: &str) -> Option<u64> {
+    let text = r.any_text(name)?;
+    let number = text.trim().parse().ok();
+    if number.is_none() {
+        let text = shown(&text);
+        r.warnings.push(format!(
+            "{name}: {text} is no revision number and is not used"
+        ));
+    }
+    number
+}
+
+fn kubernetes(r: &mut Reader<'_>) -> Option<HostPort> {
+    let is_host = |host: &str| address::is_host(host) || host.parse::<std::net::Ipv6Addr>().is_ok();
+    let host = r.text("KUBERNETES_SERVICE_HOST", "a host", is_host);
+    let port = r.number("KUBERNETES_SERVICE_PORT", 1..=u16::MAX, 443);
+    host.map(|host| HostPort { host, port })
+}
+
 fn later(r: &mut Reader<'_>) -> Later {
-    let unused = [
-        "CIM_KAFKA_OPTS",
-        "CIM_NATS_URL",
-        "CIM_APP_URL",
-        "CIM_ETCD_URL",
-        "CIM_KAFKA_BROKERS",
-    ];
+    let unused = ["CIM_KAFKA_OPTS", "CIM_NATS_URL", "CIM_KAFKA_BROKERS"];
     for name in unused {
         if r.has(name) {
             let warning = format!("{name}: this version does not use it yet");
@@ -263,7 +299,6 @@ fn later(r: &mut Reader<'_>) -> Later {
         let shown: Vec<_> = opts.iter().map(|(key, _)| format!("{key}=***")).collect();
         shown.join(",")
     };
-    let app = "http://host:port or https://host:port";
     Later {
         kafka_opts: r
             .secret_text(
@@ -274,9 +309,6 @@ fn later(r: &mut Reader<'_>) -> Later {
             )
             .unwrap_or_default(),
         nats_url: r.secret_text("CIM_NATS_URL", "nats://host:port", nats_url, shown_url),
-        app_url: r.text("CIM_APP_URL", app, address::is_http_url),
-        ms_config_revision: r.any_text("MS_CONFIG_REVISION"),
-        nf_config_revision: r.any_text("NF_CONFIG_REVISION"),
     }
 }
 

@@ -232,10 +232,29 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// A file that is read later.
+    pub fn file(&mut self, name: &str) -> Option<PathBuf> {
+        let path = self.checked(name, "a path of at most 4096 bytes", |_| true);
+        self.show(name, path.as_deref().unwrap_or_default());
+        path.map(PathBuf::from)
+    }
+
+    /// One of two settings alone is a problem.
+    pub fn together(&mut self, one: &str, other: &str) {
+        let (there, missing) = match (self.has(one), self.has(other)) {
+            (true, false) => (one, other),
+            (false, true) => (other, one),
+            _ => return,
+        };
+        let allowed = format!("together with {missing}");
+        self.problem(there, "alone, it".to_owned(), &allowed);
+    }
+
     /// `true` or `false`; anything else is warned about and taken as false, as in the original.
-    pub fn flag(&mut self, name: &str) -> bool {
+    pub fn flag(&mut self, name: &str, default: bool) -> bool {
         let on = match self.given.get(name).map(|(text, _)| text) {
-            None | Some("false" | "0") => false,
+            None => default,
+            Some("false" | "0") => false,
             Some("true" | "1") => true,
             Some(text) => {
                 let text = shown(text);
