@@ -88,6 +88,8 @@ pub struct Metrics {
     pub registrations: IntCounter,
     /// Re-reads of the configuration, by result.
     pub config_reloads: IntCounterVec,
+    /// Change sets, the first configuration, etcd.
+    pub changes: ConfigMetrics,
 }
 
 /// The series that each subject has.
@@ -183,6 +185,7 @@ impl Metrics {
             http_aborted: r.counters("cim_http_aborted_total", "HTTP connections closed in the middle of a request.", "reason")?,
             registrations: r.counter("cim_registrations_total", "Registrations of the application that were accepted.")?,
             config_reloads: r.counters("cim_config_reloads_total", "Re-reads of the configuration files.", "result")?,
+            changes: ConfigMetrics::new(&r)?,
             names: r.names.into_inner(),
             registry: r.registry,
         };
@@ -225,6 +228,7 @@ impl Metrics {
     /// # Errors
     /// A series that cannot be written, for instance one without a value.
     pub fn render(&self) -> Result<Vec<u8>, prometheus::Error> {
+        self.changes.age();
         let mut text = Vec::with_capacity(32 << 10);
         TextEncoder::new().encode(&self.registry.gather(), &mut text)?;
         Ok(text)
@@ -289,4 +293,7 @@ impl Maker<'_> {
     }
 }
 
+mod config;
 mod process;
+
+pub use config::ConfigMetrics;
