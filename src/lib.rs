@@ -23,6 +23,7 @@ pub mod fuzz;
 pub mod health;
 pub mod http;
 pub mod identity;
+pub mod interrupt;
 pub mod kube;
 pub mod limits;
 pub mod logs;

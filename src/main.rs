@@ -4,7 +4,7 @@ use std::error::Error;
 use std::io::Write;
 use std::process::ExitCode;
 
-use cim::cli::{self, Action, Exit, check, emit, start::Start, tail};
+use cim::cli::{self, Action, Exit, check, emit, history, start::Start, tail};
 use cim::daemon::{Daemon, End};
 use cim::identity::Host;
 
@@ -36,6 +36,7 @@ fn main() -> ExitCode {
             ended(emit::run(&args, lost), emit::EmitError::exit)
         }
         Ok(Action::Tail(args)) => ended(tail::run(&args), tail::TailError::exit),
+        Ok(Action::History(args)) => ended(history::run(&args), history::HistoryError::exit),
         Err(e) => {
             // Help and version go to standard output, mistakes to standard error.
             let _ = e.print();

@@ -3,6 +3,7 @@
 pub mod check;
 mod client;
 pub mod emit;
+pub mod history;
 mod show;
 pub mod start;
 pub mod tail;
@@ -13,6 +14,7 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::options::{Given, OptionArgs};
 use emit::EmitArgs;
+use history::HistoryArgs;
 use tail::TailArgs;
 
 /// How the process ends.
@@ -25,7 +27,7 @@ pub enum Exit {
     Failed = 1,
     /// A command line or a setting that cannot be used. clap's own code for it.
     Usage = 2,
-    /// `emit`, `tail`: no NATS server answers.
+    /// `emit`, `tail`, `history`: no CIM answers.
     NoServer = 3,
     /// `emit`, `tail`: the connection was lost; what was published last may not be stored.
     Lost = 4,
@@ -42,6 +44,7 @@ Examples:
   cim check --conf-file new/cim.json  is this file good?
   cim emit log hello                  a log line; ends when CIM has dealt with it
   cim tail LOG                        what applications log, as it passes
+  cim history                         the last change sets, and what became of them
 
 Signals:
   SIGHUP            reads cim.json and common-infra.json again, all or nothing; logs what changed
@@ -51,7 +54,7 @@ Exit codes:
   0   done; stopped in order
   1   could not start; `check` found an error
   2   a command line or setting that cannot be used
-  3   emit, tail: no NATS server answers
+  3   emit, tail, history: no CIM answers
   4   emit, tail: the connection was lost; what was published last may not be stored
   70  a part of CIM failed while it ran; the reason is on standard error
 
@@ -83,6 +86,8 @@ enum Command {
     Emit(EmitArgs),
     /// Print what passes on a subject of a running CIM
     Tail(TailArgs),
+    /// Print the last 100 change sets of a running CIM: key, revision, when seen, sent, answered, committed, outcome
+    History(HistoryArgs),
 }
 
 /// What the process was asked to do.
@@ -95,6 +100,8 @@ pub enum Action {
     Emit(EmitArgs),
     /// `cim tail`.
     Tail(TailArgs),
+    /// `cim history`.
+    History(HistoryArgs),
 }
 
 /// Reads the command line and the environment.
@@ -112,6 +119,7 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Action, clap::E
         Command::Check(_) => Action::Check(Given::from_matches(matches)),
         Command::Emit(args) => Action::Emit(args),
         Command::Tail(args) => Action::Tail(args),
+        Command::History(args) => Action::History(args),
     })
 }
 

@@ -21,7 +21,7 @@ pub use connection::{Connection, Deadline, End, Expendable};
 pub use reader::{RequestError, RequestReader, Step};
 pub use request::{Method, Request, Version};
 pub use response::Response;
-pub use routes::Operations;
+pub use routes::{HISTORY_PATH, Operations};
 
 pub(crate) use origin::host_of;
 

@@ -3,6 +3,7 @@
 //! | path | methods | where |
 //! |---|---|---|
 //! | `/api/v1/_operations/xgvela/register` | POST | REST port |
+//! | `/api/v1/_operations/config/history` | GET, HEAD | REST port |
 //! | `/metrics` | GET, HEAD | REST port, and `CIM_METRICS_BIND` when set |
 //! | `/healthz` | GET, HEAD | as `/metrics` |
 //! | `/readyz` | GET, HEAD | as `/metrics` |
@@ -21,6 +22,9 @@ use super::{Answer, Handler, Method, Request, Response, Scope, Wake};
 use crate::health::{Health, Part, State};
 use crate::metrics::Metrics;
 use crate::registration::{self, Registrar};
+
+/// The path of the last change sets.
+pub const HISTORY_PATH: &str = "/api/v1/_operations/config/history";
 
 /// Prometheus text format 0.0.4.
 const METRICS_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";

@@ -1,0 +1,180 @@
+//! `cim history`: the last change sets of a running CIM, through its operations API.
+
+use std::fmt::Write as _;
+use std::io::{self, Write};
+use std::time::Duration;
+
+use chrono::DateTime;
+use clap::Args;
+use serde_json::Value;
+
+use super::Exit;
+use crate::http::HISTORY_PATH;
+use crate::settings::problem::escaped;
+
+/// Time for the whole answer: CIM is on this host.
+const TIME: Duration = Duration::from_secs(5);
+/// Bytes of the answer: a hundred entries with keys of the largest size.
+const ANSWER_BYTES: u64 = 1 << 20;
+const DEFAULT_PORT: u16 = 6060;
+
+/// `cim history`.
+#[derive(Debug, Args)]
+pub struct HistoryArgs {
+    /// Operations API, http://host:port [default: http://127.0.0.1:$CIM_REST_PORT, port 6060]
+    #[arg(long, value_name = "URL")]
+    pub server: Option<String>,
+    /// The answer as it is, JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Why there is no history to show.
+#[derive(Debug, thiserror::Error)]
+pub enum HistoryError {
+    /// Nobody listens, or it is no CIM.
+    #[error(
+        "no answer from {server}: is CIM running, and is this its port (--server, CIM_REST_PORT)?"
+    )]
+    NoServer {
+        /// Where.
+        server: String,
+        /// What the client met.
+        source: Box<ureq::Error>,
+    },
+    /// What answers is no CIM.
+    #[error("{server} does not answer as CIM does")]
+    NotCim {
+        /// Where.
+        server: String,
+    },
+}
+
+impl HistoryError {
+    /// How the process ends on it.
+    pub fn exit(&self) -> Exit {
+        Exit::NoServer
+    }
+}
+
+/// Asks and prints.
+///
+/// # Errors
+/// Nobody answers, or not as CIM does.
+pub fn run(args: &HistoryArgs) -> Result<(), HistoryError> {
+    let port = std::env::var("CIM_REST_PORT").ok();
+    let server = server_or_default(args.server.as_deref(), port.as_deref());
+    let agent = ureq::Agent::config_builder()
+        .timeout_global(Some(TIME))
+        .proxy(None)
+        .build()
+        .new_agent();
+    let text = agent
+        .get(format!("{server}{HISTORY_PATH}"))
+        .call()
+        .and_then(|mut answer| {
+            answer
+                .body_mut()
+                .with_config()
+                .limit(ANSWER_BYTES)
+                .read_to_string()
+        })
+        .map_err(|source| HistoryError::NoServer {
+            server: server.clone(),
+            source: Box::new(source),
+        })?;
+    let shown = if args.json {
+        Some(format!("{text}\n"))
+    } else {
+        serde_json::from_str(&text).ok().and_then(|v| table(&v))
+    };
+    let shown = shown.ok_or(HistoryError::NotCim { server })?;
+    // A reader that has gone away has seen enough.
+    let _ = io::stdout().write_all(shown.as_bytes());
+    Ok(())
+}
+
+fn server_or_default(given: Option<&str>, port: Option<&str>) -> String {
+    if let Some(server) = given {
+        let server = server.trim_end_matches('/');
+        return match server.contains("://") {
+            true => server.to_owned(),
+            false => format!("http://{server}"),
+        };
+    }
+    let port = port.and_then(|port| port.parse().ok());
+    let port = port.filter(|&port: &u16| port != 0).unwrap_or(DEFAULT_PORT);
+    format!("http://127.0.0.1:{port}")
+}
+
+/// Oldest first; times of day in UTC.
+fn table(answer: &Value) -> Option<String> {
+    let mut text = format!(
+        "{:<10} {:<14} {:<24} {:<13} {:<13} {:<13} KEY\n",
+        "REVISION", "OUTCOME", "SEEN", "SENT", "ANSWERED", "COMMITTED"
+    );
+    for entry in answer.get("change_sets")?.as_array()? {
+        let member = |name: &str| escaped(entry.get(name).and_then(Value::as_str).unwrap_or("-"));
+        let time = |name: &str, format: &str| {
+            let ms = entry.get(name).and_then(Value::as_i64);
+            let time = ms.and_then(DateTime::from_timestamp_millis);
+            time.map_or("-".to_owned(), |time| time.format(format).to_string())
+        };
+        // Writing to a String does not fail.
+        let _ = writeln!(
+            text,
+            "{:<10} {:<14} {:<24} {:<13} {:<13} {:<13} {}",
+            member("revision"),
+            member("outcome"),
+            time("seen_ms", "%Y-%m-%dT%H:%M:%S%.3f"),
+            time("sent_ms", "%H:%M:%S%.3f"),
+            time("answered_ms", "%H:%M:%S%.3f"),
+            time("committed_ms", "%H:%M:%S%.3f"),
+            member("key"),
+        );
+    }
+    Some(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn the_server_given_wins_then_the_port_of_the_environment() {
+        for (given, port, url) in [
+            (Some("http://a:1/"), Some("2"), "http://a:1"),
+            (Some("a:1"), None, "http://a:1"),
+            (None, Some("7000"), "http://127.0.0.1:7000"),
+            (None, Some("0"), "http://127.0.0.1:6060"),
+            (None, None, "http://127.0.0.1:6060"),
+        ] {
+            assert_eq!(server_or_default(given, port), url);
+        }
+    }
+
+    #[test]
+    fn a_line_for_each_change_set_and_nothing_that_moves_the_cursor() {
+        let answer = json!({"change_sets": [
+            {"key": "change-set/n/m/v0/ms/a\u{1b}/7", "revision": "7", "seen_ms": 1_000, "sent_ms": 1_002,
+             "answered_ms": null, "committed_ms": 61_002, "outcome": "no_answer"},
+        ]});
+        let text = table(&answer).unwrap();
+        let line = text.lines().nth(1).unwrap();
+        let words: Vec<_> = line.split_whitespace().collect();
+        assert_eq!(
+            words,
+            [
+                "7",
+                "no_answer",
+                "1970-01-01T00:00:01.000",
+                "00:00:01.002",
+                "-",
+                "00:01:01.002",
+                "change-set/n/m/v0/ms/a\\u{1b}/7"
+            ]
+        );
+        assert_eq!(table(&json!({"error": "x"})), None);
+    }
+}
