@@ -1,6 +1,6 @@
 //! CIM, the Container Interface Module: what the sidecar knows (`src/`) and what it does all day (`threads/`).
 //!
-//! Nothing in `src/` starts a thread, and but for `main.rs` and `daemon.rs` nothing in it imports [`threads`].
+//! Nothing in `src/` starts a thread, and but for `main.rs` and `daemon/` nothing in it imports [`threads`].
 //! ARCHITECTURE.md has the map.
 
 #![cfg_attr(
