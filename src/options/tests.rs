@@ -1,5 +1,7 @@
 //! Every setting: default, range, source, and no secret anywhere.
 
+use std::path::Path;
+
 use clap::{Args, Command};
 
 use super::*;
@@ -438,5 +440,59 @@ fn only_true_makes_the_container_fields_mandatory() {
         assert_eq!(resolved.options.ctr_fields_mandatory, on, "{text}");
         assert_eq!(!resolved.warnings.is_empty(), warns, "{text}");
         assert!(resolved.problems.is_empty());
+    }
+}
+
+#[test]
+fn the_settings_of_etcd_and_of_the_pods_revisions() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("secret");
+    std::fs::write(&path, "hunter2\n").unwrap();
+    let path = path.to_str().unwrap();
+    let all = from(&[
+        ("CIM_ETCD_USER", "u"),
+        ("CIM_ETCD_PASSWORD_FILE", path),
+        ("CIM_ETCD_CA_FILE", "ca.pem"),
+        ("CIM_ETCD_CERT_FILE", "c.pem"),
+        ("CIM_ETCD_KEY_FILE", "k.pem"),
+        ("MS_CONFIG_REVISION", "7"),
+        ("NF_CONFIG_REVISION", "seven"),
+        ("KUBERNETES_SERVICE_HOST", "fd00::1"),
+    ]);
+    assert!(!format!("{all:?}").contains("hunter2"));
+    let options = &all.options;
+    let (user, password) = options.etcd.user.as_ref().unwrap();
+    assert_eq!((user.as_str(), password.reveal()), ("u", "hunter2"));
+    assert_eq!(options.etcd.key_file.as_deref(), Some(Path::new("k.pem")));
+    let revisions = Revisions {
+        ms: Some(7),
+        nf: None,
+    };
+    assert_eq!(options.revisions, revisions);
+    assert!(all.warnings[0].starts_with("NF_CONFIG_REVISION: \"seven\""));
+    let server = options.kubernetes.as_ref().unwrap();
+    assert_eq!((server.host.as_str(), server.port), ("fd00::1", 443));
+    assert!(options.delete_pod);
+    assert!(!from(&[("CIM_DELETE_POD", "false")]).options.delete_pod);
+    for (variables, error) in [
+        (
+            vec![("CIM_ETCD_USER", "u")],
+            "CIM_ETCD_USER: alone, it is not allowed",
+        ),
+        (
+            vec![("CIM_ETCD_KEY_FILE", "k.pem")],
+            "CIM_ETCD_KEY_FILE: alone, it is not allowed",
+        ),
+        (
+            vec![("CIM_CONFIG_REPLY_TIMEOUT", "121s")],
+            "CIM_CONFIG_REPLY_TIMEOUT: \"121s\" is not allowed",
+        ),
+        (
+            vec![("CIM_APP_URL", "https://h:1")],
+            "CIM_APP_URL: \"https://h:1\" is not allowed",
+        ),
+    ] {
+        let complaint = from(&variables).complaint().unwrap();
+        assert!(complaint.contains(error), "{complaint}");
     }
 }
