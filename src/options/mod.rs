@@ -81,12 +81,12 @@ pub struct EtcdAccess {
 }
 
 /// Revisions of the configuration that the pod started with.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Revisions {
     /// `MS_CONFIG_REVISION`.
-    pub ms: Option<u64>,
+    pub ms: Option<String>,
     /// `NF_CONFIG_REVISION`.
-    pub nf: Option<u64>,
+    pub nf: Option<String>,
 }
 
 /// A host (IPv6 without brackets) and a port.

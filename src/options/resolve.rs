@@ -255,17 +255,15 @@ fn etcd(r: &mut Reader<'_>) -> EtcdAccess {
     access
 }
 
-/// The deployment gives it, and CIM must come up: what is no number is warned about and left out.
-fn revision(r: &mut Reader<'_>, name: &str) -> Option<u64> {
+/// Put into etcd as it is, so it is kept as it is; only a number says which change sets are done.
+fn revision(r: &mut Reader<'_>, name: &str) -> Option<String> {
     let text = r.any_text(name)?;
-    let number = text.trim().parse().ok();
-    if number.is_none() {
+    if text.parse::<u64>().is_err() {
         let text = shown(&text);
-        r.warnings.push(format!(
-            "{name}: {text} is no revision number and is not used"
-        ));
+        r.warnings
+            .push(format!("{name}: {text} is no revision number"));
     }
-    number
+    Some(text)
 }
 
 fn kubernetes(r: &mut Reader<'_>) -> Option<HostPort> {

@@ -465,8 +465,8 @@ fn the_settings_of_etcd_and_of_the_pods_revisions() {
     assert_eq!((user.as_str(), password.reveal()), ("u", "hunter2"));
     assert_eq!(options.etcd.key_file.as_deref(), Some(Path::new("k.pem")));
     let revisions = Revisions {
-        ms: Some(7),
-        nf: None,
+        ms: Some("7".into()),
+        nf: Some("seven".into()),
     };
     assert_eq!(options.revisions, revisions);
     assert!(all.warnings[0].starts_with("NF_CONFIG_REVISION: \"seven\""));
