@@ -6,6 +6,7 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::limits::HEALTH_REASON_BYTES;
+use crate::settings::problem;
 
 /// A part of CIM that can be ready or not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -151,11 +152,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 fn cut(reason: &str) -> String {
-    let mut end = reason.len().min(HEALTH_REASON_BYTES);
-    while !reason.is_char_boundary(end) {
-        end -= 1;
-    }
-    reason.get(..end).unwrap_or_default().to_owned()
+    problem::cut(reason, HEALTH_REASON_BYTES).to_owned()
 }
 
 #[cfg(test)]

@@ -14,6 +14,7 @@
 )]
 
 pub mod app;
+pub mod backoff;
 pub mod change_set;
 pub mod cli;
 pub mod daemon;
@@ -34,6 +35,7 @@ pub mod own_log;
 pub mod progress;
 pub mod registrar;
 pub mod registration;
+pub mod resolver;
 pub mod secret;
 pub mod settings;
 pub mod tap;

@@ -100,13 +100,18 @@ pub fn shown_json(value: &Value) -> String {
 /// credentials masked.
 pub fn shown(text: &str) -> String {
     let text = mask_credentials(text);
-    let mut end = text.len().min(limits::SHOWN_VALUE_BYTES);
+    let head = cut(&text, limits::SHOWN_VALUE_BYTES);
+    let dots = if head.len() < text.len() { "…" } else { "" };
+    format!("\"{}{dots}\"", escaped(head))
+}
+
+/// As much of the beginning of `text` as fits into `bytes` without cutting a character in two.
+pub fn cut(text: &str, bytes: usize) -> &str {
+    let mut end = text.len().min(bytes);
     while !text.is_char_boundary(end) {
         end -= 1;
     }
-    let head = text.get(..end).unwrap_or_default();
-    let dots = if end < text.len() { "…" } else { "" };
-    format!("\"{}{dots}\"", escaped(head))
+    text.get(..end).unwrap_or_default()
 }
 
 /// `text` with every control character written as its escape, so that it stays on one line and moves no cursor.
