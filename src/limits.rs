@@ -209,6 +209,42 @@ pub const STOP_TIME: Duration = Duration::from_secs(20);
 /// Time in which `nats_server` still reads what clients had sent before the stop.
 pub const STOP_READ_TIME: Duration = Duration::from_secs(1);
 
+/// Bytes of a request to the application. A change set in etcd has at most 1.5 MiB, and JSON may write a byte as six.
+pub const APP_REQUEST_BYTES: usize = 10 << 20;
+/// Bytes that are read of the text of an application's answer; the connection of a longer one is closed.
+pub const APP_ANSWER_BYTES: usize = 64 << 10;
+/// Bytes of it that a log line shows.
+pub const APP_ANSWER_SHOWN_BYTES: usize = 256;
+/// Bytes of the head of an application's answer, and of the buffers of its connection.
+pub const APP_HEAD_BYTES: usize = 16 << 10;
+/// Time in which the application's kernel has to take a connection: it is on the same host. Nothing can interrupt this wait,
+/// so it is short; who calls tries again.
+pub const APP_CONNECT_TIME: Duration = Duration::from_secs(1);
+/// Time in which the text of an answer has to follow its head: the status is the answer, the text is for the log alone.
+pub const APP_ANSWER_TEXT_TIME: Duration = Duration::from_secs(1);
+/// Time after which an idle connection to the application is not used again. Common servers close theirs after 5 s and more,
+/// and a request on a connection that is just being closed may or may not have been handled.
+pub const APP_IDLE_TIME: Duration = Duration::from_secs(3);
+
+/// Events of CIM's own that wait for their consumer; the next one is dropped and counted. A burst of change sets raises two each.
+pub const OWN_EVENTS: usize = 256;
+/// Bytes of a text that an own event carries: an event then fits one line of CIM's own log ([`OWN_LOG_LINE_BYTES`]).
+pub const OWN_EVENT_TEXT_BYTES: usize = 1024;
+
+/// Time in which Kubernetes has to say whether the pod is being deleted, once a signal has come.
+pub const POD_STATE_TIME: Duration = Duration::from_secs(2);
+/// Time in which the application has to answer the request to shut down.
+pub const SHUTDOWN_ANSWER_TIME: Duration = Duration::from_secs(10);
+/// Time that this request has even when no grace is left: the application hears of its end, and [`GRACE_RESERVE`] holds it.
+pub const SHUTDOWN_ANSWER_TIME_LEAST: Duration = Duration::from_secs(1);
+/// Part of the grace that is kept for CIM's own end (CONTRACT section 10).
+pub const GRACE_RESERVE: Duration = Duration::from_secs(3);
+const _: () = assert!(GRACE_RESERVE.as_secs() > SHUTDOWN_ANSWER_TIME_LEAST.as_secs());
+/// Grace when nobody says another. Kubernetes: 30 s.
+pub const GRACE_DEFAULT: Duration = Duration::from_secs(30);
+/// Longest grace that is believed.
+pub const GRACE_LONGEST: Duration = Duration::from_secs(3600);
+
 /// Time that the application has for its answer on CONFIG to a change set that it has accepted: default of a setting.
 pub const CONFIG_REPLY_TIME: Duration = Duration::from_secs(60);
 /// The longest that the setting may ask for: with the tries before it, a change set must be dealt with well before the

@@ -50,6 +50,15 @@ pub fn escape(text: &[u8], out: &mut Vec<u8>) {
     }
 }
 
+/// Appends `"name":"value"`, the value escaped. `name` is one of CIM's own and needs no escape.
+pub fn member(name: &str, value: &[u8], out: &mut Vec<u8>) {
+    out.push(b'"');
+    out.extend_from_slice(name.as_bytes());
+    out.extend_from_slice(b"\":\"");
+    escape(value, out);
+    out.push(b'"');
+}
+
 /// Appends the character that starts with the special byte `byte`, the first of `text`; returns its length.
 fn one(byte: u8, text: &[u8], out: &mut Vec<u8>) -> usize {
     match byte {
