@@ -1,4 +1,11 @@
-//! The events that CIM raises itself (CONTRACT section 7).
+//! The events that CIM raises itself (CONTRACT section 7): what each carries, and its JSON as the original writes it.
+
+use crate::identity::Identity;
+use crate::limits::OWN_EVENT_TEXT_BYTES;
+use crate::logs::json;
+
+/// The key of every event of CIM's own.
+pub const KEY: &str = "EVENT";
 
 /// An event of CIM's own; what it carries goes into `managedObject` and `additionalInfo` as CONTRACT section 7 says.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,3 +49,150 @@ pub enum OwnEvent {
         signal: &'static str,
     },
 }
+
+/// Name and value.
+type Pair<'a> = (&'static str, &'a str);
+
+impl OwnEvent {
+    /// Its name: `eventName`, and its entry in `deploy/eventdef-cim.json`.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::ConnectEtcdFailure { .. } => "CimConnectEtcdFailure",
+            Self::ConfigUpdateSuccess { .. } => "CimConfigUpdateSuccess",
+            Self::ConfigUpdateUnused => "CimConfigUpdateUnused",
+            Self::ConfigUpdateFailure => "CimConfigUpdateFailure",
+            Self::CommitConfigSuccess { .. } => "CimCommitConfigSuccess",
+            Self::CommitConfigFailure { .. } => "CimCommitConfigFailure",
+            Self::LoadConfigRequestFailure { .. } => "LoadConfigRequestFailure",
+            Self::ApplicationShutdownInitiated { .. } => "ApplicationShutdownInitiated",
+        }
+    }
+
+    fn managed_object(&self) -> Vec<Pair<'_>> {
+        match self {
+            Self::ConnectEtcdFailure { .. } => vec![
+                ("Description", "Connect Etcd Failure"),
+                ("STATUS", "Failure"),
+            ],
+            Self::ConfigUpdateSuccess { .. } => vec![
+                ("Description", "Config update success"),
+                ("STATUS", "SUCCESS"),
+            ],
+            Self::ConfigUpdateUnused => vec![("Update_Config_Status", "UNUSED")],
+            Self::ConfigUpdateFailure => vec![("Update_Config_Status", "FAIL")],
+            Self::CommitConfigSuccess { .. } => vec![("Update_Etcd_Commit_Status", "SUCCESS")],
+            Self::CommitConfigFailure { commit_key, .. } => vec![
+                ("Update_Etcd_Commit_Status", "FAIL"),
+                ("Commit_Keys", commit_key),
+            ],
+            Self::LoadConfigRequestFailure { .. } => vec![("Load_Config_Request", "FAIL")],
+            Self::ApplicationShutdownInitiated { .. } => Vec::new(),
+        }
+    }
+
+    fn additional_info(&self) -> Vec<Pair<'_>> {
+        match self {
+            Self::ConnectEtcdFailure { error } | Self::CommitConfigFailure { error, .. } => {
+                vec![("Error", error)]
+            }
+            Self::ConfigUpdateSuccess { commit_key } | Self::CommitConfigSuccess { commit_key } => {
+                vec![("Commit_Keys", commit_key)]
+            }
+            Self::ConfigUpdateUnused => vec![
+                ("Error", "Config patch unused"),
+                ("Action", "Check Patch Path and Patch Version"),
+            ],
+            Self::ConfigUpdateFailure => vec![
+                ("Error", "Config patch failed"),
+                ("Action", "Update Changes Manually"),
+            ],
+            Self::LoadConfigRequestFailure { not_an_object } => vec![
+                ("Error", "Config load failed"),
+                (
+                    "Action",
+                    if *not_an_object {
+                        "Load config failed"
+                    } else {
+                        "Load Changes Manually"
+                    },
+                ),
+            ],
+            Self::ApplicationShutdownInitiated { success, signal } => {
+                let (status, description) = if *success {
+                    ("success", "Application shutdown initiated successfully")
+                } else {
+                    ("failure", "Application shutdown initiation failed")
+                };
+                vec![
+                    ("status", status),
+                    ("reason", "cim_termination"),
+                    ("signal", signal),
+                    ("description", description),
+                ]
+            }
+        }
+    }
+
+    /// The record's value, byte for byte as the original writes it. `time_ms`: milliseconds since the epoch. A text of more
+    /// than [`OWN_EVENT_TEXT_BYTES`] is cut.
+    pub fn json(&self, identity: &Identity, time_ms: i64) -> Vec<u8> {
+        let mut out = Vec::with_capacity(512);
+        out.push(b'{');
+        json::member("eventName", self.name().as_bytes(), &mut out);
+        out.extend_from_slice(format!(",\"eventTime\":{time_ms},\"managedObject\":").as_bytes());
+        pairs(&self.managed_object(), &mut out);
+        let additional = self.additional_info();
+        if !additional.is_empty() {
+            out.extend_from_slice(b",\"additionalInfo\":");
+            pairs(&additional, &mut out);
+        }
+        out.extend_from_slice(b",\"sourceHeaders\":{");
+        let (nf, nf_type) = identity.tmaas.as_ref().map_or(("", ""), |tmaas| {
+            (tmaas.nf_id.as_str(), tmaas.nf_type.as_str())
+        });
+        let microservice = identity.microservice.as_deref().unwrap_or_default();
+        let headers = [
+            ("podId", identity.pod.as_str()),
+            ("microservice", microservice),
+            ("nf", nf),
+            ("nfPrefix", &identity.nf_prefix),
+            ("nfType", nf_type),
+            ("svcVersion", &identity.version),
+        ];
+        for (n, (name, value)) in headers.into_iter().enumerate() {
+            if n > 0 {
+                out.push(b',');
+            }
+            json::member(name, value.as_bytes(), &mut out);
+        }
+        out.extend_from_slice(b"},");
+        json::member("containerId", identity.container_id.as_bytes(), &mut out);
+        out.push(b'}');
+        out
+    }
+}
+
+/// A list as Go writes it: without an item it is `null`.
+fn pairs(list: &[Pair<'_>], out: &mut Vec<u8>) {
+    if list.is_empty() {
+        return out.extend_from_slice(b"null");
+    }
+    let mut separator = b'[';
+    for (name, value) in list {
+        let end = value.floor_char_boundary(OWN_EVENT_TEXT_BYTES);
+        out.extend_from_slice(&[separator, b'{']);
+        json::member("name", name.as_bytes(), out);
+        out.push(b',');
+        json::member(
+            "value",
+            value.get(..end).unwrap_or_default().as_bytes(),
+            out,
+        );
+        out.push(b'}');
+        separator = b',';
+    }
+    out.push(b']');
+}
+
+#[cfg(test)]
+mod tests;

@@ -88,6 +88,10 @@ pub struct Metrics {
     pub registrations: IntCounter,
     /// Re-reads of the configuration, by result.
     pub config_reloads: IntCounterVec,
+    /// Events that CIM raised itself, by name.
+    pub own_events: IntCounterVec,
+    /// Events of CIM's own that were dropped because their queue was full.
+    pub own_events_dropped: IntCounter,
     /// Change sets, the first configuration, etcd.
     pub changes: ConfigMetrics,
 }
@@ -185,6 +189,8 @@ impl Metrics {
             http_aborted: r.counters("cim_http_aborted_total", "HTTP connections closed in the middle of a request.", "reason")?,
             registrations: r.counter("cim_registrations_total", "Registrations of the application that were accepted.")?,
             config_reloads: r.counters("cim_config_reloads_total", "Re-reads of the configuration files.", "result")?,
+            own_events: r.counters("cim_own_events_total", "Events that CIM raised itself.", "event")?,
+            own_events_dropped: r.counter("cim_own_events_dropped_total", "Events of CIM's own that were dropped because their queue was full.")?,
             changes: ConfigMetrics::new(&r)?,
             names: r.names.into_inner(),
             registry: r.registry,
