@@ -39,6 +39,7 @@ pub mod resolver;
 pub mod secret;
 pub mod settings;
 pub mod tap;
+pub mod termination;
 pub mod wire;
 
 #[path = "../threads/mod.rs"]
