@@ -277,3 +277,7 @@ pub const ETCD_BUFFER_BYTES: usize = 16 << 10;
 pub const RESOLVED_TIME: Duration = Duration::from_secs(10);
 /// Names whose addresses are kept for one client.
 pub const RESOLVED_NAMES: usize = CONFIG_ADDRESSES;
+/// Operations of one JSON Patch. One that sets every member of cim.json has 16.
+pub const PATCH_OPERATIONS: usize = 256;
+/// Levels of a cim.json after a patch: what is written must be readable again, and JSON is read up to 128.
+pub const CONFIG_DEPTH: usize = 120;

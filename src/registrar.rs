@@ -60,6 +60,9 @@ impl Registrar for DaemonRegistrar {
                 Registered::FileWins => {
                     log::info!("the mounted cim.json wins over the settings of the registration")
                 }
+                Registered::ConfigMapWins => {
+                    log::info!("the ConfigMap wins over the settings of the registration")
+                }
                 Registered::Applied(changes) => {
                     for change in changes {
                         log::info!("setting changed by the registration: {change}");

@@ -1,5 +1,5 @@
-//! Where settings come from: the mounted cim.json, else (a ConfigMap, not read yet), else the shipped one, else what is
-//! built in; and common-infra.json. A file that cannot be used is passed over, and its error kept.
+//! Where settings come from: the mounted cim.json, else the ConfigMap, else the shipped one, else what is built in; and
+//! common-infra.json, else what TMaaS says. What cannot be used is passed over; a file's error is kept.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -14,12 +14,18 @@ use crate::limits;
 pub enum Source {
     /// The mounted file.
     File,
+    /// The pod's ConfigMap.
+    ConfigMap,
     /// The cim.json shipped with CIM.
     Shipped,
     /// The default.
     BuiltIn,
     /// The application's registration.
     Registration,
+    /// A change set that came through etcd.
+    ChangeSet,
+    /// TMaaS.
+    Tmaas,
     /// An environment variable.
     Environment,
     /// A command line flag.
@@ -30,9 +36,12 @@ impl fmt::Display for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
             Self::File => "file",
+            Self::ConfigMap => "config map",
             Self::Shipped => "shipped",
             Self::BuiltIn => "built-in",
             Self::Registration => "registration",
+            Self::ChangeSet => "change set",
+            Self::Tmaas => "tmaas",
             Self::Environment => "environment",
             Self::CommandLine => "command line",
         })

@@ -47,6 +47,26 @@ enum Kind {
     },
 }
 
+/// What a member may be, for whoever describes it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Shape {
+    /// A whole number.
+    Number {
+        /// The smallest that is allowed.
+        min: u32,
+        /// The largest.
+        max: u32,
+        /// What it counts.
+        unit: &'static str,
+    },
+    /// `true` or `false`.
+    Bool,
+    /// One of these names.
+    Choice(Vec<&'static str>),
+    /// A text of at most [`limits::CONFIG_TEXT_BYTES`].
+    Text,
+}
+
 /// Why a value was not taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Wrong {
@@ -154,6 +174,20 @@ impl Member {
     /// `cimConfig.lmaas.buffer_size`.
     pub fn path(&self) -> String {
         format!("cimConfig.{}.{}", self.section, self.name)
+    }
+
+    /// What it may be.
+    pub fn shape(&self) -> Shape {
+        match &self.kind {
+            Kind::Number { min, max, unit, .. } => Shape::Number {
+                min: *min,
+                max: *max,
+                unit,
+            },
+            Kind::Bool { .. } => Shape::Bool,
+            Kind::Choice { names, .. } => Shape::Choice(names()),
+            Kind::Text { .. } => Shape::Text,
+        }
     }
 
     /// What is allowed, for an error: `a whole number from 5 to 30 (seconds)`.

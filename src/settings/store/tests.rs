@@ -285,3 +285,234 @@ fn golden_registration_08_gives_the_cim_json_of_the_original() {
     ));
     assert_eq!(store.document().raw, expected);
 }
+
+fn patch(members: &[(&str, Value)]) -> Vec<u8> {
+    let operation = |(member, value): &(&str, Value)| json!({"op": "replace", "path": format!("/cimConfig/lmaas/{member}"), "value": value});
+    let operations: Vec<_> = members.iter().map(operation).collect();
+    json!(operations).to_string().into_bytes()
+}
+
+fn config_map(document: &Value) -> Vec<u8> {
+    document.to_string().into_bytes()
+}
+
+#[test]
+fn the_config_map_lies_between_the_mounted_file_and_the_shipped_one() {
+    let dir = Dir::new();
+    dir.write("shipped.json", buffer_size(2000));
+    let store = dir.open();
+    assert_eq!(store.config_map(), None);
+    let text = config_map(&json!({"cimConfig": {
+        "lmaas": {"buffer_size": 3000}, "cim_settings": {"enable_kpi": false},
+    }}));
+    let changes = store.put_config_map(Some(&text), "7").unwrap();
+    assert_eq!(
+        texts(&changes),
+        [
+            "cimConfig.lmaas.buffer_size: 2000 -> 3000",
+            "cimConfig.cim_settings.enable_kpi: true -> false",
+        ],
+        "read for the first time, all of it is in force: CIM has only just started"
+    );
+    assert!(!store.load().cim.cim_settings.enable_kpi);
+    assert_eq!(store.config_map().as_deref(), Some("7"));
+    assert_eq!(source(&store, "buffer_size"), Source::ConfigMap);
+    assert_eq!(source(&store, "max_age"), Source::BuiltIn);
+    assert!(store.origin().contains("cim.json: ConfigMap"));
+    assert_eq!(store.reload().unwrap(), [], "a re-read keeps it");
+
+    dir.write("cim.json", buffer_size(4000));
+    store.reload().unwrap();
+    assert_eq!(store.load().cim.lmaas.buffer_size, 4000);
+    let changed = store.put_config_map(Some(&config_map(&buffer_size(5000))), "8");
+    assert_eq!(changed.unwrap(), [], "the mounted file wins");
+    assert_eq!(store.config_map().as_deref(), Some("8"));
+    dir.remove("cim.json");
+    store.reload().unwrap();
+    assert_eq!(store.load().cim.lmaas.buffer_size, 5000);
+}
+
+#[test]
+fn a_config_map_that_cannot_be_used_exists_all_the_same() {
+    let dir = Dir::new();
+    dir.write("shipped.json", buffer_size(2000));
+    let large = vec![b' '; limits::CONFIG_FILE_BYTES as usize + 1];
+    for text in [&b"{"[..], &config_map(&buffer_size(5)), &large] {
+        let store = dir.open();
+        store.put_config_map(Some(text), "7").unwrap_err();
+        assert_eq!(store.load().cim.lmaas.buffer_size, 2000);
+        assert_eq!(store.config_map().as_deref(), Some("7"));
+        let asked = Overrides::read(Some(&json!({"max_age": 3})), None).unwrap();
+        assert_eq!(store.apply_registration(&asked), Registered::ConfigMapWins);
+    }
+    let store = dir.open();
+    assert_eq!(store.put_config_map(None, "").unwrap(), []);
+    assert_eq!(store.config_map().as_deref(), Some(""));
+}
+
+#[test]
+fn what_a_registration_asked_for_ends_when_the_config_map_appears() {
+    let dir = Dir::new();
+    let store = dir.open();
+    let asked = Overrides::read(Some(&json!({"max_age": 3, "buffer_size": 2000})), None).unwrap();
+    store.apply_registration(&asked);
+    store
+        .put_config_map(Some(&config_map(&buffer_size(3000))), "1")
+        .unwrap();
+    let lmaas = store.load().cim.lmaas.clone();
+    assert_eq!((lmaas.buffer_size, lmaas.max_age), (3000, 7));
+}
+
+#[test]
+fn tmaas_stands_in_for_common_infra_as_long_as_there_is_no_file() {
+    let dir = Dir::new();
+    let store = dir.open();
+    assert!(store.lacks_infra());
+    store.put_infra(b"{").unwrap_err();
+    assert!(store.lacks_infra());
+    let changes = store.put_infra(br#"{"etcd_url": "etcd:1"}"#).unwrap();
+    assert_eq!(texts(&changes), ["etcd_url: (not set) -> etcd:1"]);
+    assert!(!store.lacks_infra());
+    assert_eq!(source(&store, "etcd_url"), Source::Tmaas);
+    assert_eq!(source(&store, "log_format"), Source::BuiltIn);
+    assert!(store.origin().contains("common-infra.json: TMaaS"));
+    dir.write("infra.json", json!({"etcd_url": "file:1"}));
+    store.reload().unwrap();
+    assert_eq!(store.load().infra.etcd_url.as_deref(), Some("file:1"));
+    assert_eq!(source(&store, "etcd_url"), Source::File);
+    assert_eq!(store.put_infra(br#"{"etcd_url": "etcd:2"}"#).unwrap(), []);
+    dir.remove("infra.json");
+    store.reload().unwrap();
+    assert_eq!(store.load().infra.etcd_url.as_deref(), Some("etcd:2"));
+}
+
+#[test]
+fn a_patch_is_in_force_at_once_where_that_is_possible() {
+    let dir = Dir::new();
+    dir.write("cim.json", buffer_size(2000));
+    let store = dir.open();
+    let patch = json!([
+        {"op": "replace", "path": "/cimConfig/lmaas/buffer_size", "value": 3000},
+        {"op": "add", "path": "/cimConfig/lmaas/prefer_local_daemonset", "value": true},
+        {"op": "add", "path": "/cimConfig/haaas", "value": {}},
+    ]);
+    let changes = store.patch(patch.to_string().as_bytes()).unwrap();
+    assert_eq!(
+        texts(&changes),
+        [
+            "cimConfig.lmaas.buffer_size: 2000 -> 3000",
+            "cimConfig.lmaas.prefer_local_daemonset: false -> true (takes effect at the next start of CIM)",
+        ]
+    );
+    let lmaas = store.load().cim.lmaas.clone();
+    assert_eq!(
+        (lmaas.buffer_size, lmaas.prefer_local_daemonset),
+        (3000, false)
+    );
+    assert_eq!(source(&store, "buffer_size"), Source::ChangeSet);
+    let next = json!([{"op": "add", "path": "/cimConfig/haaas/x", "value": 1}]);
+    store.patch(next.to_string().as_bytes()).unwrap();
+    assert_eq!(
+        store.document().raw["cimConfig"]["haaas"]["x"],
+        1,
+        "on the patched document"
+    );
+}
+
+#[test]
+fn a_patch_that_fails_changes_nothing() {
+    let dir = Dir::new();
+    dir.write("cim.json", buffer_size(2000));
+    let store = dir.open();
+    let (before, document) = (store.load().clone(), store.document());
+    for bad in [
+        patch(&[("buffer_size", json!(3000)), ("max_age", json!(3))]),
+        patch(&[("buffer_size", json!(-5))]),
+        b"[".to_vec(),
+    ] {
+        store.patch(&bad).unwrap_err();
+        assert_eq!(*store.load(), before);
+        assert_eq!(store.document(), document);
+    }
+}
+
+#[test]
+fn a_patch_stands_until_what_it_was_made_from_changes() {
+    let dir = Dir::new();
+    dir.write("cim.json", buffer_size(2000));
+    let store = dir.open();
+    store
+        .patch(&patch(&[("buffer_size", json!(3000))]))
+        .unwrap();
+    dir.write("infra.json", json!({"log_format": "text"}));
+    assert_eq!(
+        texts(&store.reload().unwrap()),
+        ["log_format: json -> text"]
+    );
+    assert_eq!(
+        store.load().cim.lmaas.buffer_size,
+        3000,
+        "the file is as it was"
+    );
+    dir.write(
+        "cim.json",
+        json!({"cimConfig": {"lmaas": {"buffer_size": 3000, "max_age": 3}}}),
+    );
+    assert_eq!(
+        texts(&store.reload().unwrap()),
+        ["cimConfig.lmaas.max_age: 7 -> 3"],
+        "the writer has put the patched value into the file"
+    );
+    dir.write("cim.json", buffer_size(2000));
+    store.reload().unwrap();
+    assert_eq!(
+        store.load().cim.lmaas.buffer_size,
+        2000,
+        "the patch has ended"
+    );
+}
+
+#[test]
+fn a_registration_goes_over_an_earlier_patch_and_keeps_the_rest_of_it() {
+    let dir = Dir::new();
+    dir.write(
+        "shipped.json",
+        json!({"cimConfig": {"lmaas": {"buffer_size": 2000, "max_age": 5}}}),
+    );
+    let store = dir.open();
+    store
+        .patch(&patch(&[
+            ("buffer_size", json!(3000)),
+            ("max_age", json!(3)),
+        ]))
+        .unwrap();
+    for asked in [3, 4] {
+        let asked = Overrides::read(Some(&json!({"max_age": asked})), None).unwrap();
+        store.apply_registration(&asked);
+    }
+    let lmaas = store.load().cim.lmaas.clone();
+    assert_eq!((lmaas.buffer_size, lmaas.max_age), (3000, 4));
+}
+
+#[test]
+fn patched_members_stay_over_a_config_map_that_is_read_later() {
+    let dir = Dir::new();
+    dir.write(
+        "shipped.json",
+        json!({"cimConfig": {"lmaas": {"buffer_size": 2000, "max_age": 5}}}),
+    );
+    let store = dir.open();
+    store
+        .patch(&patch(&[("buffer_size", json!(3000))]))
+        .unwrap();
+    let text = config_map(&json!({"cimConfig": {"lmaas": {"buffer_size": 2500, "max_age": 6}}}));
+    store.put_config_map(Some(&text), "1").unwrap();
+    let lmaas = store.load().cim.lmaas.clone();
+    assert_eq!((lmaas.buffer_size, lmaas.max_age), (3000, 6));
+    store.put_config_map(Some(&text), "1").unwrap();
+    assert_eq!(store.load().cim.lmaas.buffer_size, 3000, "the same again");
+    store
+        .put_config_map(Some(&config_map(&buffer_size(2600))), "2")
+        .unwrap();
+    assert_eq!(store.load().cim.lmaas.buffer_size, 2600);
+}
