@@ -47,6 +47,7 @@
 
 pub mod answer;
 pub mod backoff;
+pub mod day_one;
 pub mod delivery;
 pub mod floors;
 pub mod history;
