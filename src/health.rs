@@ -19,11 +19,19 @@ pub enum Part {
     Http,
     /// The application has registered.
     Application,
+    /// Kubernetes has told who this pod is, and whether its ConfigMap exists.
+    Kubernetes,
 }
 
 impl Part {
     /// Every part, in the order in which it is shown.
-    pub const ALL: [Self; 4] = [Self::Nats, Self::Logs, Self::Http, Self::Application];
+    pub const ALL: [Self; 5] = [
+        Self::Nats,
+        Self::Logs,
+        Self::Http,
+        Self::Application,
+        Self::Kubernetes,
+    ];
 
     /// Its name in `/readyz`.
     pub fn name(self) -> &'static str {
@@ -32,16 +40,17 @@ impl Part {
             Self::Logs => "logs",
             Self::Http => "http",
             Self::Application => "application",
+            Self::Kubernetes => "kubernetes",
         }
     }
 
     /// CIM is not ready without it. The application registers when it likes, and a pod whose readiness waited for that
-    /// would hide an application that never does. A log disk that is full is an alert, not a reason to take the
-    /// application out of service.
+    /// would hide an application that never does. A log disk that is full, or an API server that does not answer, is an
+    /// alert, not a reason to take the application out of service.
     pub fn is_needed(self) -> bool {
         match self {
             Self::Nats | Self::Http => true,
-            Self::Logs | Self::Application => false,
+            Self::Logs | Self::Application | Self::Kubernetes => false,
         }
     }
 }
@@ -195,7 +204,7 @@ mod tests {
     fn every_part_is_reported_under_its_own_name() {
         let report = Health::new().report();
         let names: Vec<_> = report.parts.iter().map(|p| p.part.name()).collect();
-        assert_eq!(names, ["nats", "logs", "http", "application"]);
+        assert_eq!(names, ["nats", "logs", "http", "application", "kubernetes"]);
     }
 
     #[test]

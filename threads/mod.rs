@@ -2,6 +2,7 @@
 
 pub mod file_writer;
 pub mod http_server;
+pub mod kubernetes;
 pub mod nats_server;
 pub mod nats_subscriptions;
 pub mod signals;

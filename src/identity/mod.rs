@@ -1,7 +1,14 @@
-//! Who this sidecar is: pod, namespace, network function, own container (CONTRACT section 1). In this version from the
-//! environment alone; what the pod's labels and annotations say comes with Kubernetes.
+//! Who this sidecar is: pod, namespace, microservice, network function, own container (CONTRACT section 1). From the
+//! environment at the start; from the pod's labels and annotations once Kubernetes has told them.
+//!
+//! ```text
+//! container_id.rs   from /proc       pod.rs   from labels and annotations       text.rs   what is safe       current.rs   shared
+//! ```
 
 mod container_id;
+mod current;
+mod pod;
+mod text;
 
 use std::path::Path;
 
@@ -11,11 +18,16 @@ use crate::limits;
 use crate::options::{Names, Options};
 use crate::settings::{file, problem};
 pub use container_id::in_cgroup;
+pub use current::Current;
+pub use pod::topogw_fqdn;
+use text::{bounded_text, is_key_part, safe_name};
 
 /// The id when no other is known.
 pub const UNKNOWN_CONTAINER_ID: &str = "0000";
 /// The namespace when CIM runs standalone.
 const STANDALONE_NAMESPACE: &str = "standalone";
+/// The microservice when CIM runs standalone.
+const STANDALONE_MICROSERVICE: &str = "app";
 /// The namespace of a pod that was not told its own: that of Kubernetes for whoever names none.
 const DEFAULT_NAMESPACE: &str = "default";
 /// The version when the pod has no annotation `svcVersion`.
@@ -28,9 +40,11 @@ pub struct Identity {
     pub pod: String,
     /// The pod's namespace; characters as in `pod`.
     pub namespace: String,
-    /// The pod's label `microSvcName`; `None` without Kubernetes.
+    /// The pod's UID; ASCII letters, digits and `-` alone. `None` until Kubernetes has told it.
+    pub pod_uid: Option<String>,
+    /// The pod's label `microSvcName`, else `CIM_MICROSERVICE`. Part of keys in etcd: not empty, no `/`.
     pub microservice: Option<String>,
-    /// The pod's annotation `svcVersion`.
+    /// The pod's annotation `svcVersion`, else `CIM_SERVICE_VERSION`. Part of keys in etcd: not empty, no `/`.
     pub version: String,
     /// The id of CIM's own container; characters as in `pod`.
     pub container_id: String,
@@ -38,10 +52,16 @@ pub struct Identity {
     pub standalone: bool,
     /// The annotation `xgvela.com/tmaas`; else what `NF` and `NF_TYPE` say, the other members empty; `None` without any.
     pub tmaas: Option<TmaasAnnotation>,
-    /// `NF_PREFIX`, else the namespace.
+    /// The namespace; without the annotation `xgvela.com/tmaas` what `NF_PREFIX` says.
     pub nf_prefix: String,
-    /// The annotation `topogw.fqdn`; `None` without Kubernetes.
+    /// The annotation `topogw.fqdn`, else what the ClusterRole says: `host` or `host:port`.
     pub topogw_fqdn: Option<String>,
+    /// The label `uhn`.
+    pub uhn: Option<String>,
+    /// The label `cnfc_uuid`.
+    pub cnfc_uuid: Option<String>,
+    /// The text of the annotation `xgvela.com/mmaas`, at most [`limits::IDENTITY_ANNOTATION_BYTES`].
+    pub mmaas: Option<String>,
 }
 
 /// The pod annotation `xgvela.com/tmaas`, members as it writes them.
@@ -144,6 +164,20 @@ impl Identity {
         let nf = text("NF", &names.nf);
         let nf_type = text("NF_TYPE", &names.nf_type);
         let nf_prefix = text("NF_PREFIX", &names.nf_prefix);
+        let mut key_part = |name: &str, value: &Option<String>| {
+            let value = value.as_deref()?;
+            if !is_key_part(value) {
+                let value = problem::shown(value);
+                warnings.push(format!(
+                    "{name}: {value} cannot be part of a key in etcd; it is not used"
+                ));
+                return None;
+            }
+            Some(value.to_owned())
+        };
+        let microservice = key_part("CIM_MICROSERVICE", &names.microservice)
+            .or_else(|| standalone.then(|| STANDALONE_MICROSERVICE.to_owned()));
+        let version = key_part("CIM_SERVICE_VERSION", &names.version);
         let tmaas = (nf.is_some() || nf_type.is_some()).then(|| TmaasAnnotation {
             nf_id: nf.unwrap_or_default(),
             nf_type: nf_type.unwrap_or_default(),
@@ -153,47 +187,19 @@ impl Identity {
             nf_prefix: nf_prefix.unwrap_or_else(|| namespace.clone()),
             pod,
             namespace,
-            microservice: None,
-            version: DEFAULT_VERSION.to_owned(),
+            pod_uid: None,
+            microservice,
+            version: version.unwrap_or_else(|| DEFAULT_VERSION.to_owned()),
             container_id,
             standalone,
             tmaas,
             topogw_fqdn: None,
+            uhn: None,
+            cnfc_uuid: None,
+            mmaas: None,
         };
         (identity, warnings)
     }
-}
-
-/// `text` as a name that may be part of a file name: other characters become `-`, and it is cut.
-fn safe_name(text: &str) -> String {
-    let safe = |c: char| {
-        if c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.') {
-            c
-        } else {
-            '-'
-        }
-    };
-    let name: String = text
-        .chars()
-        .take(limits::IDENTITY_BYTES)
-        .map(safe)
-        .collect();
-    if name.bytes().all(|b| b == b'.') {
-        return "-".repeat(name.len().max(1));
-    }
-    name
-}
-
-/// `text` without control characters, cut at a character.
-fn bounded_text(text: &str) -> String {
-    let mut bounded = String::new();
-    for c in text.chars().filter(|c| !c.is_control()) {
-        if bounded.len() + c.len_utf8() > limits::IDENTITY_BYTES {
-            break;
-        }
-        bounded.push(c);
-    }
-    bounded
 }
 
 #[cfg(test)]
@@ -231,6 +237,8 @@ mod tests {
             assert_eq!(identity.standalone, pod.is_none());
             assert_eq!(identity.nf_prefix, identity.namespace);
             assert_eq!(identity.version, "v0");
+            let microservice = identity.microservice.as_deref();
+            assert_eq!(microservice, pod.is_none().then_some("app"));
         }
         let long = "x".repeat(10_000);
         let (identity, _) = Identity::resolve(&names(Some(&long), Some("n")), &host);
@@ -285,6 +293,25 @@ mod tests {
             json,
             r#"{"vendorId":"","xgvelaId":"","nfClass":"","nfType":"","nfId":"","nfServiceId":"","nfServiceType":""}"#
         );
+    }
+
+    #[test]
+    fn the_environment_names_the_microservice_unless_that_would_break_a_key() {
+        for (microservice, version, expected, warned) in [
+            ("ms1", "v1", (Some("ms1"), "v1"), 0),
+            ("a/b", "v/1", (None, "v0"), 2),
+            ("a\nb", "", (None, "v0"), 2),
+        ] {
+            let names = Names {
+                microservice: Some(microservice.to_owned()),
+                version: Some(version.to_owned()),
+                ..names(Some("p"), Some("n"))
+            };
+            let (identity, warnings) = Identity::resolve(&names, &Host::default());
+            let got = (identity.microservice.as_deref(), identity.version.as_str());
+            assert_eq!(got, expected);
+            assert_eq!(warnings.len(), warned, "{warnings:?}");
+        }
     }
 
     #[test]

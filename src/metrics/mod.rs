@@ -94,6 +94,8 @@ pub struct Metrics {
     pub own_events_dropped: IntCounter,
     /// Change sets, the first configuration, etcd.
     pub changes: ConfigMetrics,
+    /// Calls to the Kubernetes API, by verb and by status code or kind of failure.
+    pub kubernetes_requests: IntCounterVec,
 }
 
 /// The series that each subject has.
@@ -192,6 +194,10 @@ impl Metrics {
             own_events: r.counters("cim_own_events_total", "Events that CIM raised itself.", "event")?,
             own_events_dropped: r.counter("cim_own_events_dropped_total", "Events of CIM's own that were dropped because their queue was full.")?,
             changes: ConfigMetrics::new(&r)?,
+            kubernetes_requests: r.register(IntCounterVec::new(
+                r.opts("cim_kubernetes_requests_total", "Calls to the Kubernetes API."),
+                &["verb", "code"],
+            )?)?,
             names: r.names.into_inner(),
             registry: r.registry,
         };

@@ -272,11 +272,51 @@ struct PodArgs {
     /// Its prefix [default: the namespace]
     #[arg(long, env = "NF_PREFIX", hide_env_values = true, value_name = "PREFIX")]
     nf_prefix: Option<String>,
+    /// Microservice, where the pod has no label microSvcName [standalone: app]
+    #[arg(
+        long,
+        env = "CIM_MICROSERVICE",
+        hide_env_values = true,
+        value_name = "NAME"
+    )]
+    microservice: Option<String>,
+    /// Its version, where the pod has no annotation svcVersion [default: v0]
+    #[arg(
+        long,
+        env = "CIM_SERVICE_VERSION",
+        hide_env_values = true,
+        value_name = "VERSION"
+    )]
+    service_version: Option<String>,
+    /// Address of the Kubernetes API server, as Kubernetes gives it to every pod
+    #[arg(
+        long,
+        env = "KUBERNETES_SERVICE_HOST",
+        hide_env_values = true,
+        value_name = "HOST"
+    )]
+    kubernetes_service_host: Option<String>,
+    /// Its port
+    #[arg(
+        long,
+        env = "KUBERNETES_SERVICE_PORT",
+        hide_env_values = true,
+        value_name = "PORT"
+    )]
+    kubernetes_service_port: Option<String>,
+    /// Directory of the Kubernetes service account [default: /var/run/secrets/kubernetes.io/serviceaccount]
+    #[arg(
+        long,
+        env = "CIM_SERVICE_ACCOUNT_DIR",
+        hide_env_values = true,
+        value_name = "DIR"
+    )]
+    service_account_dir: Option<String>,
 }
 
 #[derive(Args)]
 #[group(skip)]
-#[command(next_help_heading = "Configuration: etcd, the application, Kubernetes")]
+#[command(next_help_heading = "Configuration: etcd and the application")]
 struct ConfigArgs {
     /// etcd endpoints, comma-separated; wins over common-infra.json
     #[arg(
@@ -361,30 +401,6 @@ struct ConfigArgs {
         value_name = "BOOL"
     )]
     delete_pod: Option<String>,
-    /// Address of the Kubernetes API server, as the kubelet gives it
-    #[arg(
-        long,
-        env = "KUBERNETES_SERVICE_HOST",
-        hide_env_values = true,
-        value_name = "HOST"
-    )]
-    kubernetes_service_host: Option<String>,
-    /// Its port [default: 443]
-    #[arg(
-        long,
-        env = "KUBERNETES_SERVICE_PORT",
-        hide_env_values = true,
-        value_name = "PORT"
-    )]
-    kubernetes_service_port: Option<String>,
-    /// Directory of the Kubernetes service account [default: /var/run/secrets/kubernetes.io/serviceaccount]
-    #[arg(
-        long,
-        env = "CIM_SERVICE_ACCOUNT_DIR",
-        hide_env_values = true,
-        value_name = "DIR"
-    )]
-    service_account_dir: Option<String>,
 }
 
 #[derive(Args)]

@@ -49,6 +49,8 @@ pub struct Options {
     pub ctr_fields_mandatory: bool,
     /// Who the environment says that this sidecar is.
     pub names: Names,
+    /// Where the Kubernetes API server is: `KUBERNETES_SERVICE_HOST` and `KUBERNETES_SERVICE_PORT`, as given.
+    pub kubernetes: (Option<String>, Option<String>),
     /// etcd and Kafka addresses that win over common-infra.json.
     pub infra: InfraOverrides,
     /// How to get into etcd.
@@ -61,8 +63,6 @@ pub struct Options {
     pub revisions: Revisions,
     /// CIM deletes its pod when it ends by itself.
     pub delete_pod: bool,
-    /// Where the Kubernetes API server is; `None`: not known, or standalone.
-    pub kubernetes: Option<HostPort>,
     /// What this version reads and checks, and does not use.
     pub later: Later,
 }
@@ -87,15 +87,6 @@ pub struct Revisions {
     pub ms: Option<String>,
     /// `NF_CONFIG_REVISION`.
     pub nf: Option<String>,
-}
-
-/// A host (IPv6 without brackets) and a port.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct HostPort {
-    /// The host.
-    pub host: String,
-    /// The port.
-    pub port: u16,
 }
 
 /// Files and directories.
@@ -135,6 +126,10 @@ pub struct Names {
     pub nf_type: Option<String>,
     /// `NF_PREFIX`.
     pub nf_prefix: Option<String>,
+    /// `CIM_MICROSERVICE`.
+    pub microservice: Option<String>,
+    /// `CIM_SERVICE_VERSION`.
+    pub version: Option<String>,
 }
 
 /// Read and checked, for later versions.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::args::Given;
 use super::value::Reader;
-use super::{ApiGateway, EtcdAccess, HostPort, Later, Names, Options, Paths, Revisions};
+use super::{ApiGateway, EtcdAccess, Later, Names, Options, Paths, Revisions};
 use crate::limits;
 use crate::nats::{self, auth::Auth};
 use crate::secret::Secret;
@@ -57,6 +57,10 @@ pub fn resolve(given: &Given) -> Resolved {
         nats_auth: nats_auth(r),
         api_gateway: api_gateway(r),
         names: names(r),
+        kubernetes: (
+            r.any_text("KUBERNETES_SERVICE_HOST"),
+            r.any_text("KUBERNETES_SERVICE_PORT"),
+        ),
         ctr_fields_mandatory: r.flag("CTR_FIELDS_MANDATORY", false),
         infra: infra(r),
         etcd: etcd(r),
@@ -73,7 +77,6 @@ pub fn resolve(given: &Given) -> Resolved {
             nf: revision(r, "NF_CONFIG_REVISION"),
         },
         delete_pod: r.flag("CIM_DELETE_POD", true),
-        kubernetes: kubernetes(r),
         later: later(r),
     };
     Resolved {
@@ -220,6 +223,8 @@ fn names(r: &mut Reader<'_>) -> Names {
         nf: r.any_text("NF"),
         nf_type: r.any_text("NF_TYPE"),
         nf_prefix: r.any_text("NF_PREFIX"),
+        microservice: r.any_text("CIM_MICROSERVICE"),
+        version: r.any_text("CIM_SERVICE_VERSION"),
     }
 }
 
@@ -264,13 +269,6 @@ fn revision(r: &mut Reader<'_>, name: &str) -> Option<String> {
             .push(format!("{name}: {text} is no revision number"));
     }
     Some(text)
-}
-
-fn kubernetes(r: &mut Reader<'_>) -> Option<HostPort> {
-    let is_host = |host: &str| address::is_host(host) || host.parse::<std::net::Ipv6Addr>().is_ok();
-    let host = r.text("KUBERNETES_SERVICE_HOST", "a host", is_host);
-    let port = r.number("KUBERNETES_SERVICE_PORT", 1..=u16::MAX, 443);
-    host.map(|host| HostPort { host, port })
 }
 
 fn later(r: &mut Reader<'_>) -> Later {

@@ -470,8 +470,7 @@ fn the_settings_of_etcd_and_of_the_pods_revisions() {
     };
     assert_eq!(options.revisions, revisions);
     assert!(all.warnings[0].starts_with("NF_CONFIG_REVISION: \"seven\""));
-    let server = options.kubernetes.as_ref().unwrap();
-    assert_eq!((server.host.as_str(), server.port), ("fd00::1", 443));
+    assert_eq!(options.kubernetes.0.as_deref(), Some("fd00::1"));
     assert!(options.delete_pod);
     assert!(!from(&[("CIM_DELETE_POD", "false")]).options.delete_pod);
     for (variables, error) in [

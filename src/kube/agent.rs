@@ -1,0 +1,155 @@
+//! ureq's agent, made when it is needed, given up when it is not, and closed from another thread when CIM stops.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use ureq::config::ConfigBuilder;
+use ureq::typestate::AgentScope;
+use ureq::unversioned::resolver::DefaultResolver;
+use ureq::unversioned::transport::time::Duration as Limit;
+use ureq::unversioned::transport::{
+    ConnectionDetails, Connector, NextTimeout, RustlsConnector, TcpConnector, Transport,
+};
+use ureq::{Agent, Timeout};
+
+use crate::limits::{KUBE_BUFFER_BYTES, KUBE_CONNECT_TIME};
+
+/// A place for one agent.
+#[derive(Debug, Default)]
+pub struct Agents(Arc<Mutex<Slot>>);
+
+#[derive(Debug, Default)]
+struct Slot {
+    agent: Option<Agent>,
+    closed: bool,
+}
+
+/// Ends the call that is under way, and refuses all further ones.
+#[derive(Debug, Clone)]
+pub struct Closer(Arc<Mutex<Slot>>);
+
+/// [`Closer::close`] was called.
+#[derive(Debug)]
+pub struct Closed;
+
+impl Agents {
+    /// The agent, made by `make` when there is none.
+    ///
+    /// # Errors
+    /// What `make` says, or that the place is closed.
+    pub fn get<E: From<Closed>>(
+        &self,
+        make: impl FnOnce() -> Result<Agent, E>,
+    ) -> Result<Agent, E> {
+        let mut slot = lock(&self.0);
+        if slot.closed {
+            return Err(Closed.into());
+        }
+        let agent = match slot.agent.take() {
+            Some(agent) => agent,
+            None => make()?,
+        };
+        slot.agent = Some(agent.clone());
+        Ok(agent)
+    }
+
+    /// Closes the idle sockets and gives the memory back; the next call makes an agent again.
+    pub fn rest(&self) {
+        lock(&self.0).agent = None;
+    }
+
+    /// [`Closer::close`] was called.
+    pub fn is_closed(&self) -> bool {
+        lock(&self.0).closed
+    }
+
+    /// What closes this place.
+    pub fn closer(&self) -> Closer {
+        Closer(Arc::clone(&self.0))
+    }
+}
+
+impl Closer {
+    /// Closes every socket; the call that is under way fails at once, unless it looks up a name or waits for a TCP connection
+    /// (at most [`KUBE_CONNECT_TIME`] each).
+    pub fn close(&self) {
+        let agent = {
+            let mut slot = lock(&self.0);
+            slot.closed = true;
+            slot.agent.take()
+        };
+        if let Some(agent) = agent {
+            agent.shutdown();
+        }
+    }
+}
+
+fn lock(slot: &Mutex<Slot>) -> MutexGuard<'_, Slot> {
+    // Nothing that panics runs under this lock.
+    slot.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// What every agent here has in common: no proxy, no redirects, statuses as answers, small buffers.
+pub fn config() -> ConfigBuilder<AgentScope> {
+    Agent::config_builder()
+        .http_status_as_error(false)
+        .max_redirects(0)
+        .max_redirects_will_error(false)
+        .proxy(None)
+        .user_agent(concat!("cim/", env!("CARGO_PKG_VERSION")))
+        .accept("application/json")
+        .timeout_resolve(Some(KUBE_CONNECT_TIME))
+        .max_response_header_size(KUBE_BUFFER_BYTES)
+        .input_buffer_size(KUBE_BUFFER_BYTES)
+        .output_buffer_size(KUBE_BUFFER_BYTES)
+        .max_idle_connections(1)
+}
+
+/// An agent whose TCP connections take at most [`KUBE_CONNECT_TIME`].
+pub fn agent(config: ConfigBuilder<AgentScope>) -> Agent {
+    let connector = ().chain(QuickTcp::default()).chain(RustlsConnector::default());
+    Agent::with_parts(config.build(), connector, DefaultResolver::default())
+}
+
+/// TCP connections with a time-out of their own: ureq's would count the TLS handshake too, which may take longer, and which a
+/// [`Closer`] can end.
+#[derive(Debug, Default)]
+struct QuickTcp(TcpConnector);
+
+impl<In: Transport> Connector<In> for QuickTcp {
+    type Out = <TcpConnector as Connector<In>>::Out;
+
+    fn connect(
+        &self,
+        details: &ConnectionDetails<'_>,
+        chained: Option<In>,
+    ) -> Result<Option<Self::Out>, ureq::Error> {
+        let mut timeout = details.timeout;
+        if *timeout.after > KUBE_CONNECT_TIME {
+            timeout = NextTimeout {
+                after: Limit::Exact(KUBE_CONNECT_TIME),
+                reason: Timeout::Connect,
+                ..timeout
+            };
+        }
+        let details = ConnectionDetails {
+            uri: details.uri,
+            addrs: details.addrs.clone(),
+            config: details.config,
+            request_level: details.request_level,
+            resolver: details.resolver,
+            now: details.now,
+            timeout,
+            current_time: Arc::clone(&details.current_time),
+            run_connector: Arc::clone(&details.run_connector),
+            register_shutdown: Arc::clone(&details.register_shutdown),
+        };
+        self.0.connect(&details, chained)
+    }
+}
+
+impl fmt::Display for Closed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("closed because CIM stops")
+    }
+}

@@ -1,0 +1,37 @@
+//! What other threads ask of the thread `kubernetes`.
+
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::Sender;
+
+use super::{Deleted, KubeError, Pod};
+
+/// A command. Whoever waits for a reply gives a channel with room for it, and a limit to its own wait: a call that is under way
+/// comes first.
+pub enum Command {
+    /// An application has registered, and neither a mounted cim.json nor the ConfigMap is known: make it.
+    CreateConfigMap {
+        /// After this time `done` is called all the same; the ConfigMap is made in the background.
+        until: Instant,
+        /// Called when the ConfigMap exists, when it cannot be made now, or at `until`.
+        done: Box<dyn FnOnce() + Send>,
+    },
+    /// Delete the own pod, so that application and sidecar start together.
+    DeletePod {
+        /// Why, for CIM's own log.
+        reason: String,
+        /// For the call.
+        time: Duration,
+        /// What became of it.
+        reply: Sender<Result<Deleted, KubeError>>,
+    },
+    /// Read the own pod.
+    GetPod {
+        /// For the call.
+        time: Duration,
+        /// The pod.
+        reply: Sender<Result<Pod, KubeError>>,
+    },
+    /// End. The thread's `Stopper` sends it.
+    Stop,
+}
