@@ -51,9 +51,12 @@ pub mod day_one;
 pub mod delivery;
 pub mod floors;
 pub mod history;
+pub mod intake;
 pub mod key;
 pub mod memory;
 pub mod outcome;
+#[cfg(test)]
+mod schedules;
 pub mod subscription;
 #[cfg(test)]
 mod testing;

@@ -1,5 +1,8 @@
 //! What the tests of this folder share.
 
+pub mod etcd;
+pub mod random;
+
 use super::key::{ChangeSet, ChangeSetKey, Position};
 use super::memory::Own;
 use super::wire::Entry;
