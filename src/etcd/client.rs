@@ -93,7 +93,7 @@ impl Client {
                 .max_redirects_will_error(false)
                 .input_buffer_size(limits::ETCD_BUFFER_BYTES)
                 .output_buffer_size(limits::ETCD_BUFFER_BYTES)
-                .max_response_header_size(limits::ETCD_BUFFER_BYTES)
+                .max_response_header_size(limits::ETCD_BUFFER_BYTES / 2)
                 .max_idle_connections(1)
                 .max_idle_connections_per_host(1)
                 .max_idle_age(limits::ETCD_IDLE_TIME)

@@ -140,7 +140,9 @@ impl EtcdError {
             | Self::Canceled { .. }
             | Self::Malformed { .. } => Recovery::Retry,
             Self::Compacted { .. } => Recovery::Reread,
-            Self::Refused { code, .. } => match *code {
+            Self::Refused { code, message, .. } => match *code {
+                // The request itself: of all quotas, the one that never has more room.
+                RESOURCE_EXHAUSTED if message.contains("larger than max") => Recovery::GiveUp,
                 RESOURCE_EXHAUSTED => Recovery::Retry,
                 // A revision still to come: etcd's data are older than what was seen, from a backup.
                 OUT_OF_RANGE => Recovery::Reread,
@@ -273,6 +275,11 @@ mod tests {
                 429,
                 gateway(8, "etcdserver: mvcc: database space exceeded"),
                 "Refused Retry: etcd at e refuses (code 8): etcdserver: mvcc: database space exceeded",
+            ),
+            (
+                429,
+                gateway(8, "grpc: received message larger than max (5 vs. 4)"),
+                "Refused GiveUp: etcd at e refuses (code 8): grpc: received message larger than max (5 vs. 4)",
             ),
             (
                 400,

@@ -1,6 +1,6 @@
 //! An HTTP/1.1 client for one request.
 
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 
 use super::PATIENCE;
@@ -42,25 +42,43 @@ pub fn post(to: SocketAddr, path: &str, body: &[u8]) -> Answer {
 
 #[track_caller]
 pub fn request(to: SocketAddr, method: &str, path: &str, body: &[u8]) -> Answer {
-    let head = format!(
+    raw(
+        to,
+        &[head(to, method, path, body).as_bytes(), body].concat(),
+    )
+}
+
+/// As [`post`], to a server that may be away.
+pub fn try_post(to: SocketAddr, path: &str, body: &[u8]) -> io::Result<Answer> {
+    let bytes = [head(to, "POST", path, body).as_bytes(), body].concat();
+    Ok(parse(&exchange(to, &bytes)?))
+}
+
+/// The head of a request after which the server is to close.
+pub fn head(to: SocketAddr, method: &str, path: &str, body: &[u8]) -> String {
+    format!(
         "{method} {path} HTTP/1.1\r\nHost: {to}\r\nConnection: close\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n",
         body.len()
-    );
-    raw(to, &[head.as_bytes(), body].concat())
+    )
 }
 
 /// Sends `bytes` as they are and reads until the server closes.
 #[track_caller]
 pub fn raw(to: SocketAddr, bytes: &[u8]) -> Answer {
-    let mut stream = TcpStream::connect_timeout(&to, PATIENCE).expect("HTTP port");
-    stream.set_read_timeout(Some(PATIENCE)).unwrap();
-    stream.set_write_timeout(Some(PATIENCE)).unwrap();
-    stream.write_all(bytes).expect("the request is taken");
+    parse(&exchange(to, bytes).unwrap_or_else(|error| panic!("no answer from {to}: {error}")))
+}
+
+fn exchange(to: SocketAddr, bytes: &[u8]) -> io::Result<Vec<u8>> {
+    let mut stream = TcpStream::connect_timeout(&to, PATIENCE)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.set_write_timeout(Some(PATIENCE))?;
+    stream.write_all(bytes)?;
     let mut answer = Vec::new();
-    if let Err(error) = stream.read_to_end(&mut answer) {
-        assert!(!answer.is_empty(), "no answer: {error}");
+    match stream.read_to_end(&mut answer) {
+        Ok(0) => Err(io::ErrorKind::UnexpectedEof.into()),
+        Err(error) if answer.is_empty() => Err(error),
+        _ => Ok(answer),
     }
-    parse(&answer)
 }
 
 #[track_caller]

@@ -1,0 +1,72 @@
+//! The servers that CIM talks to: real ones, which a test can kill, freeze and restart, and small stand-ins in this process for
+//! tests that need no other program. A test file that has `mod servers;` has `mod support;` too.
+#![allow(
+    dead_code,
+    unused_imports,
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic
+)]
+
+pub mod etcd;
+pub mod gateway;
+pub mod recorder;
+pub mod store;
+
+pub use etcd::{Etcd, EtcdOptions, Found};
+pub use gateway::EtcdGateway;
+pub use recorder::Recorder;
+pub use store::Change;
+
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::Value;
+
+/// A port of loopback that nobody listened on a moment ago.
+pub fn free_port() -> u16 {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    listener.local_addr().unwrap().port()
+}
+
+/// An address of loopback.
+pub fn loopback(port: u16) -> SocketAddr {
+    (Ipv4Addr::LOCALHOST, port).into()
+}
+
+/// Bytes as the gateway has them.
+pub fn base64(bytes: impl AsRef<[u8]>) -> String {
+    STANDARD.encode(bytes)
+}
+
+/// A member with bytes; an absent one is empty.
+#[track_caller]
+pub fn bytes(value: &Value) -> Vec<u8> {
+    STANDARD.decode(value.as_str().unwrap_or_default()).unwrap()
+}
+
+/// A member with a text.
+#[track_caller]
+pub fn text(value: &Value) -> String {
+    String::from_utf8_lossy(&bytes(value)).into_owned()
+}
+
+/// A member with a 64-bit number, a text or not; an absent one is 0.
+#[track_caller]
+pub fn number(value: &Value) -> i64 {
+    match value {
+        Value::String(text) => text.parse().unwrap(),
+        Value::Number(number) => number.as_i64().unwrap(),
+        _ => 0,
+    }
+}
+
+/// The first key beyond those that begin with `prefix`, which ends with an ASCII character.
+pub fn prefix_end(prefix: &str) -> Vec<u8> {
+    let mut end = prefix.as_bytes().to_vec();
+    *end.last_mut().expect("a prefix") += 1;
+    end
+}
