@@ -14,9 +14,9 @@ IMAGE ?= cim
 # What fuzz runs, each for so many seconds.
 TARGET ?= $(basename $(notdir $(wildcard tests/fuzz/targets/*.rs)))
 SECONDS ?= 60
-# Tools that integration-test does without, out of: go python java promtool.
+# Tools that integration-test does without, out of: go python java promtool etcd.
 WITHOUT ?=
-INTEGRATION_TOOLS := go python java promtool
+INTEGRATION_TOOLS := go python java promtool etcd
 
 .PHONY: help
 help: ## list the targets
@@ -35,7 +35,7 @@ test: build-tools ## unit, property and whole-daemon tests; needs no network and
 	$(CARGO) test $(LOCKED)
 
 .PHONY: integration-test
-integration-test: integration-tools ## the daemon with stock NATS clients and promtool (WITHOUT="java ..." leaves some out, not on CI)
+integration-test: integration-tools ## the daemon with stock NATS clients, promtool and etcd (WITHOUT="java ..." leaves some out, not on CI)
 	PATH="$$PATH:$(abspath $(CARGO_TARGET_DIR))/tools/usr/bin" $(CARGO) test $(LOCKED) --tests --no-fail-fast -- --ignored $(foreach tool,$(WITHOUT),--skip with_$(tool)_)
 
 .PHONY: check

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Finds the tools that a make target needs. What is missing is installed from Debian's packages when run as root (promtool:
-# unpacked under target/tools, so that no Prometheus server is set up); what is still missing then is listed with how to get it.
+# Finds the tools that a make target needs. What is missing is installed from Debian's packages when run as root (promtool and
+# etcd: unpacked under target/tools, so that no server is set up); what is still missing then is listed with how to get it.
 #
-# Usage: tests/tools.sh TOOL...      TOOL: rust lint fuzz cc go python java promtool
+# Usage: tests/tools.sh TOOL...      TOOL: rust lint fuzz cc go python java promtool etcd
 set -u
 cd "$(dirname "$0")/.." || exit 1
 unpacked=${CARGO_TARGET_DIR:-target}/tools
@@ -18,6 +18,7 @@ RUST=$(sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml)
 GO=1.24
 JAVA=11
 PYTHON=3.8
+ETCD=3.4
 
 # For each tool: works_TOOL (is it there and new enough), debian_TOOL (packages that bring it), get_TOOL (what to tell a person).
 works_rust() { have cargo && at_least "$(rustc --version | cut -d' ' -f2)" "$RUST"; }
@@ -55,10 +56,18 @@ works_promtool() { have promtool; }
 debian_promtool() { :; }
 get_promtool() { echo "promtool: apt install prometheus, or from Prometheus's own archive"; }
 
-unpack_promtool() {
+unpack_promtool() { unpack prometheus promtool; }
+
+works_etcd() { have etcd && at_least "$(etcd --version | sed -n 's/^etcd Version: //p')" "$ETCD"; }
+debian_etcd() { :; }
+get_etcd() { echo "etcd $ETCD or newer (etcd): apt install etcd-server, or etcd's own archive"; }
+unpack_etcd() { unpack etcd-server etcd; }
+
+# unpack PACKAGE PROGRAM: takes one program out of a Debian package
+unpack() {
   mkdir -p "$unpacked" && (
-    cd "$unpacked" && apt-get -o APT::Sandbox::User=root download -qq prometheus &&
-      dpkg-deb --fsys-tarfile prometheus_*.deb | tar -x ./usr/bin/promtool && rm -f prometheus_*.deb
+    cd "$unpacked" && apt-get -o APT::Sandbox::User=root download -qq "$1" &&
+      dpkg-deb --fsys-tarfile "$1"_*.deb | tar -x "./usr/bin/$2" && rm -f "$1"_*.deb
   )
 }
 
@@ -71,7 +80,7 @@ if [ "$(id -u)" = 0 ] && have apt-get; then
   packages=()
   for tool in "${missing[@]}"; do
     for package in $("debian_$tool"); do packages+=("$package"); done
-    [ "$tool" != promtool ] || unpack_promtool
+    ! declare -F "unpack_$tool" >/dev/null || "unpack_$tool"
   done
   if [ ${#packages[@]} -gt 0 ]; then
     echo "installing ${packages[*]}"

@@ -9,12 +9,14 @@
 )]
 
 mod documents;
+mod etcd;
 mod http;
 mod logs;
 mod nats;
 mod wire;
 
 pub use documents::{cim_json, common_infra, registration};
+pub use etcd::etcd_frame;
 pub use http::http_request;
 pub use logs::{backup_name, container_names, json_line};
 pub use nats::nats_stream;
@@ -24,11 +26,12 @@ pub use wire::{event, log_message};
 pub type Target = (&'static str, fn(&[u8]));
 
 /// Every target.
-pub const TARGETS: [Target; 10] = [
+pub const TARGETS: [Target; 11] = [
     ("backup_name", backup_name),
     ("cim_json", cim_json),
     ("common_infra", common_infra),
     ("container_names", container_names),
+    ("etcd_frame", etcd_frame),
     ("event", event),
     ("http_request", http_request),
     ("json_line", json_line),
