@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use super::error::AppError;
-use super::h2c::H2c;
+use super::h2c;
 use super::http1::Http1;
 use crate::limits::{APP_ANSWER_SHOWN_BYTES, APP_REQUEST_BYTES};
 use crate::settings::{AppSettings, address, problem};
@@ -58,27 +58,24 @@ fn shown(text: &[u8]) -> String {
     let whole = head.len() == text.len() && shown.len() <= APP_ANSWER_SHOWN_BYTES;
     if !whole {
         const MARK: &str = "…";
-        shown.truncate(shown.floor_char_boundary(APP_ANSWER_SHOWN_BYTES - MARK.len()));
+        shown.truncate(problem::cut(&shown, APP_ANSWER_SHOWN_BYTES - MARK.len()).len());
         shown.push_str(MARK);
     }
     shown
 }
 
-/// The client of one thread: at most one idle connection of each protocol.
+/// The client of one thread: over HTTP/1.1 it keeps one idle connection.
 pub struct AppClient {
     http1: Http1,
-    h2c: H2c,
     stopped: Arc<AtomicBool>,
 }
 
 impl AppClient {
     /// A client without a connection. Proxies of the environment mean nothing to it.
     pub fn new() -> Self {
-        let stopped = Arc::new(AtomicBool::new(false));
         Self {
             http1: Http1::new(),
-            h2c: H2c::new(Arc::clone(&stopped)),
-            stopped,
+            stopped: Arc::new(AtomicBool::new(false)),
         }
     }
 
@@ -113,8 +110,15 @@ impl AppClient {
         if self.stopped.load(Ordering::Relaxed) {
             return Err(AppError::Stopped { sent: false });
         }
+        if timeout.is_zero() {
+            return Err(AppError::TimedOut {
+                url: url.clone(),
+                after: timeout,
+                sent: false,
+            });
+        }
         let answer = if target.http2 {
-            self.h2c.post(url, path, body, timeout)
+            h2c::post(url, path, body, timeout, &self.stopped)
         } else {
             self.http1.post(url, path, body, timeout)
         };

@@ -3,6 +3,7 @@
 use crate::identity::Identity;
 use crate::limits::OWN_EVENT_TEXT_BYTES;
 use crate::logs::json;
+use crate::settings::problem;
 
 /// The key of every event of CIM's own.
 pub const KEY: &str = "EVENT";
@@ -179,15 +180,11 @@ fn pairs(list: &[Pair<'_>], out: &mut Vec<u8>) {
     }
     let mut separator = b'[';
     for (name, value) in list {
-        let end = value.floor_char_boundary(OWN_EVENT_TEXT_BYTES);
+        let value = problem::cut(value, OWN_EVENT_TEXT_BYTES);
         out.extend_from_slice(&[separator, b'{']);
         json::member("name", name.as_bytes(), out);
         out.push(b',');
-        json::member(
-            "value",
-            value.get(..end).unwrap_or_default().as_bytes(),
-            out,
-        );
+        json::member("value", value.as_bytes(), out);
         out.push(b'}');
         separator = b',';
     }
