@@ -1,5 +1,6 @@
 //! The servers that CIM talks to: real ones, which a test can kill, freeze and restart, and small stand-ins in this process for
 //! tests that need no other program. A test file that has `mod servers;` has `mod support;` too.
+//! Stand-ins and real programs that CIM talks to. Each ends with its value, and has free ports.
 #![allow(
     dead_code,
     unused_imports,
@@ -70,3 +71,7 @@ pub fn prefix_end(prefix: &str) -> Vec<u8> {
     *end.last_mut().expect("a prefix") += 1;
     end
 }
+pub mod app;
+pub mod h2c;
+
+pub use app::{Behaviour, Reply, ReplyStatus, TestApp};
