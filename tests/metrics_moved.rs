@@ -12,8 +12,13 @@ mod support;
 use std::collections::BTreeSet;
 use std::io::Write;
 use std::net::TcpStream;
+use std::sync::Arc;
 
+use cim::events::{OwnEvent, OwnEvents};
+use cim::identity::{Host, Identity};
+use cim::limits::OWN_EVENTS;
 use cim::metrics::Metrics;
+use cim::options::Names;
 use support::disk::Mount;
 use support::nats::{event, log, publish};
 use support::{Cim, Load, Options, PATIENCE, Signal, eventually, metrics};
@@ -34,7 +39,11 @@ struct Moved(BTreeSet<String>);
 impl Moved {
     /// Takes in what is not 0 now.
     fn see(&mut self, cim: &Cim) {
-        for series in every(&cim.metrics()).filter(|(_, value)| *value > 0.0) {
+        self.see_text(&cim.metrics());
+    }
+
+    fn see_text(&mut self, text: &str) {
+        for series in every(text).filter(|(_, value)| *value > 0.0) {
             self.0.extend(series.0);
         }
     }
@@ -157,6 +166,16 @@ fn io_error(moved: &mut Moved) {
     moved.until(&cim, "cim_log_lines_dropped_total io_error", || {});
 }
 
+/// More events of CIM's own than are taken: no daemon raises so many at once.
+fn own_events(moved: &mut Moved) {
+    let metrics = Arc::new(Metrics::new("cnf-0").unwrap());
+    let identity = Arc::new(Identity::resolve(&Names::default(), &Host::default()).0);
+    let who = move || Arc::clone(&identity);
+    let (events, _raised) = OwnEvents::new(who, Arc::clone(&metrics));
+    (0..=OWN_EVENTS).for_each(|_| events.raise(OwnEvent::ConfigUpdateFailure));
+    moved.see_text(&String::from_utf8(metrics.render().unwrap()).unwrap());
+}
+
 /// Runs the situations side by side: some of them wait for `SINK_STALL`.
 fn run(situations: &[fn(&mut Moved)]) -> Moved {
     let mut all = Moved::default();
@@ -199,7 +218,14 @@ fn declared() -> BTreeSet<String> {
 
 #[test]
 fn every_declared_series_is_moved_by_what_it_counts() {
-    let moved = run(&[ordinary_use, slow_consumer, held_back, no_space, io_error]);
+    let moved = run(&[
+        ordinary_use,
+        slow_consumer,
+        held_back,
+        no_space,
+        io_error,
+        own_events,
+    ]);
     let never: Vec<_> = declared()
         .into_iter()
         .filter(|name| !moved.0.contains(name) && !HEAVY.contains(&name.as_str()))
