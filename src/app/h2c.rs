@@ -133,3 +133,25 @@ impl Handler for Exchange {
         !self.stopped.load(Ordering::Relaxed) && !self.answered.is_some_and(late)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_text_of_an_answer_is_bounded() {
+        let mut exchange = Exchange {
+            stopped: Arc::default(),
+            sent: true,
+            answered: None,
+            text: Vec::new(),
+        };
+        let part = [b'x'; 1000];
+        let mut taken = part.len();
+        while taken == part.len() {
+            taken = exchange.write(&part).unwrap();
+        }
+        assert_eq!(exchange.text.len(), APP_ANSWER_BYTES);
+        assert_eq!(exchange.write(&part).unwrap(), 0);
+    }
+}
