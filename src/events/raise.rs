@@ -78,7 +78,10 @@ mod tests {
     use crate::options::Names;
 
     fn identity() -> Identity {
-        Identity::resolve(&Names::default(), &Host::default()).0
+        Identity {
+            microservice: None,
+            ..Identity::resolve(&Names::default(), &Host::default()).0
+        }
     }
 
     #[test]

@@ -221,13 +221,17 @@ fn events_of_which_the_original_left_no_bytes_follow_the_table_of_the_contract()
 
 #[test]
 fn without_kubernetes_what_is_not_known_is_empty() {
-    let (identity, _) = Identity::resolve(&Default::default(), &Default::default());
+    let identity = Identity {
+        microservice: None,
+        tmaas: None,
+        ..identity()
+    };
     let json = OwnEvent::ConfigUpdateUnused.json(&identity, 1);
     let headers = &serde_json::from_slice::<Value>(&json).unwrap()["sourceHeaders"];
     for name in ["microservice", "nf", "nfType"] {
         assert_eq!(headers[name], "");
     }
-    assert_eq!(headers["svcVersion"], "v0");
+    assert_eq!(headers["podId"], "cnf-0");
 }
 
 #[test]
