@@ -12,6 +12,7 @@
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::events::{AppSignal, OwnEvent};
+use crate::kube::Pod;
 use crate::limits::{
     GRACE_DEFAULT, GRACE_LONGEST, GRACE_RESERVE, POD_STATE_TIME, SHUTDOWN_ANSWER_TIME,
     SHUTDOWN_ANSWER_TIME_LEAST,
@@ -45,6 +46,16 @@ pub struct PodEnd {
     pub deletion_grace_s: Option<i64>,
     /// `spec.terminationGracePeriodSeconds`.
     pub termination_grace_s: Option<i64>,
+}
+
+impl From<&Pod> for PodEnd {
+    fn from(pod: &Pod) -> Self {
+        Self {
+            deletion_s: pod.deletion_timestamp.map(|at| at.timestamp()),
+            deletion_grace_s: pod.deletion_grace_seconds,
+            termination_grace_s: pod.termination_grace_seconds,
+        }
+    }
 }
 
 impl PodEnd {

@@ -439,6 +439,23 @@ fn the_pod_is_deleted_when_cim_ends_by_itself() {
     }
 }
 
+#[test]
+fn the_pods_end_is_what_its_object_says() {
+    let pod = Pod {
+        deletion_timestamp: chrono::DateTime::from_timestamp(WALL_S, 0),
+        deletion_grace_seconds: Some(9),
+        termination_grace_seconds: Some(30),
+        ..Pod::default()
+    };
+    let end = PodEnd {
+        deletion_s: Some(WALL_S),
+        deletion_grace_s: Some(9),
+        termination_grace_s: Some(30),
+    };
+    assert_eq!(PodEnd::from(&pod), end);
+    assert_eq!(PodEnd::from(&Pod::default()), PodEnd::default());
+}
+
 fn inputs() -> impl Strategy<Value = Input> {
     let seconds = prop_oneof![
         Just(None),
