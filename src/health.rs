@@ -17,6 +17,8 @@ pub enum Part {
     Logs,
     /// The operations API.
     Http,
+    /// etcd is watched.
+    Etcd,
     /// The application has registered.
     Application,
     /// Kubernetes has told who this pod is, and whether its ConfigMap exists.
@@ -25,10 +27,11 @@ pub enum Part {
 
 impl Part {
     /// Every part, in the order in which it is shown.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::Nats,
         Self::Logs,
         Self::Http,
+        Self::Etcd,
         Self::Application,
         Self::Kubernetes,
     ];
@@ -39,6 +42,7 @@ impl Part {
             Self::Nats => "nats",
             Self::Logs => "logs",
             Self::Http => "http",
+            Self::Etcd => "etcd",
             Self::Application => "application",
             Self::Kubernetes => "kubernetes",
         }
@@ -50,7 +54,7 @@ impl Part {
     pub fn is_needed(self) -> bool {
         match self {
             Self::Nats | Self::Http => true,
-            Self::Logs | Self::Application | Self::Kubernetes => false,
+            Self::Logs | Self::Etcd | Self::Application | Self::Kubernetes => false,
         }
     }
 }
@@ -204,7 +208,10 @@ mod tests {
     fn every_part_is_reported_under_its_own_name() {
         let report = Health::new().report();
         let names: Vec<_> = report.parts.iter().map(|p| p.part.name()).collect();
-        assert_eq!(names, ["nats", "logs", "http", "application", "kubernetes"]);
+        assert_eq!(
+            names,
+            ["nats", "logs", "http", "etcd", "application", "kubernetes"]
+        );
     }
 
     #[test]

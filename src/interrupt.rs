@@ -14,11 +14,11 @@ type Close = Box<dyn Fn() + Send>;
 #[derive(Default)]
 struct Shared {
     stopped: AtomicBool,
-    close: Mutex<Vec<Close>>,
+    close: Mutex<Option<Close>>,
 }
 
 impl Shared {
-    fn close(&self) -> MutexGuard<'_, Vec<Close>> {
+    fn close(&self) -> MutexGuard<'_, Option<Close>> {
         self.close.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -76,16 +76,7 @@ impl Interrupt {
         if self.is_stopped() {
             close();
         }
-        *attached = vec![Box::new(close)];
-    }
-
-    /// As [`Interrupt::attach`], besides what is attached already.
-    pub fn attach_too(&self, close: impl Fn() + Send + 'static) {
-        let mut attached = self.shared.close();
-        if self.is_stopped() {
-            close();
-        }
-        attached.push(Box::new(close));
+        *attached = Some(Box::new(close));
     }
 }
 
@@ -102,7 +93,7 @@ impl Interrupter {
     pub fn stop(&self) {
         let attached = self.shared.close();
         self.shared.stopped.store(true, Ordering::Release);
-        for close in attached.iter() {
+        if let Some(close) = &*attached {
             close();
         }
         drop(attached);
@@ -137,16 +128,14 @@ mod tests {
         let (interrupter, interrupt) = interrupt();
         let (old, close_old) = counter();
         let (current, close_current) = counter();
-        let (besides, close_besides) = counter();
         let (late, close_late) = counter();
         interrupt.attach(close_old);
         interrupt.attach(close_current);
-        interrupt.attach_too(close_besides);
         interrupter.stop();
         assert!(interrupt.is_stopped() && !interrupt.wait());
         assert!(!interrupt.pause(Duration::from_millis(1)));
         interrupt.attach(close_late);
-        let calls = [old, current, besides, late].map(|calls| calls.load(Ordering::SeqCst));
-        assert_eq!(calls, [0, 1, 1, 1]);
+        let calls = [old, current, late].map(|calls| calls.load(Ordering::SeqCst));
+        assert_eq!(calls, [0, 1, 1]);
     }
 }

@@ -15,8 +15,10 @@
 
 pub mod app;
 pub mod backoff;
+pub mod chain;
 pub mod change_set;
 pub mod cli;
+pub mod clock;
 pub mod daemon;
 pub mod etcd;
 pub mod events;
@@ -33,11 +35,13 @@ pub mod nats;
 pub mod options;
 pub mod own_log;
 pub mod progress;
+pub mod random;
 pub mod registrar;
 pub mod registration;
 pub mod resolver;
 pub mod secret;
 pub mod settings;
+pub mod surroundings;
 pub mod tap;
 pub mod termination;
 pub mod wire;

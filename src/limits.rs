@@ -245,11 +245,6 @@ pub const GRACE_DEFAULT: Duration = Duration::from_secs(30);
 /// Longest grace that is believed.
 pub const GRACE_LONGEST: Duration = Duration::from_secs(3600);
 
-/// Time that the application has for its answer on CONFIG to a change set that it has accepted: default of a setting.
-pub const CONFIG_REPLY_TIME: Duration = Duration::from_secs(60);
-/// The longest that the setting may ask for: with the tries before it, a change set must be dealt with well before the
-/// writer's lease of some 180 s ends, after which the writer kills pods that lag.
-pub const CONFIG_REPLY_TIME_MAX: Duration = Duration::from_secs(120);
 /// Time to connect to an etcd endpoint, TLS included; the same again for its name.
 pub const ETCD_CONNECT_TIME: Duration = Duration::from_secs(2);
 /// Time for one call of etcd, and for the first answer of a watch. etcd itself gives a put up after about 5 s.
@@ -298,13 +293,19 @@ pub const APP_RETRY_LAST: Duration = Duration::from_secs(5);
 pub const APP_RETRY_TIME: Duration = Duration::from_secs(30);
 /// Time for one POST of a change set, answer included. The original: 10 s.
 pub const UPDATE_CONFIG_TIME: Duration = Duration::from_secs(10);
-/// Time the application has for its answer on CONFIG once it has accepted a change set.
-pub const REPLY_TIME: Duration = Duration::from_secs(60);
+/// Time the application has for its answer on CONFIG once it has accepted a change set: default of a setting.
+pub const CONFIG_REPLY_TIME: Duration = Duration::from_secs(60);
+/// The longest that the setting may ask for.
+pub const CONFIG_REPLY_TIME_MAX: Duration = Duration::from_secs(120);
 /// Time after which CMaaS's lease on a change set ends, and with it CMaaS's patience.
 pub const CHANGE_SET_LEASE: Duration = Duration::from_secs(180);
 const _: () = assert!(
-    (APP_RETRY_TIME.as_secs() + UPDATE_CONFIG_TIME.as_secs() + REPLY_TIME.as_secs()) * 3
-        <= CHANGE_SET_LEASE.as_secs() * 2,
+    (APP_RETRY_TIME.as_secs() + UPDATE_CONFIG_TIME.as_secs() + CONFIG_REPLY_TIME.as_secs()) * 3
+        <= CHANGE_SET_LEASE.as_secs() * 2
+        && APP_RETRY_TIME.as_secs()
+            + UPDATE_CONFIG_TIME.as_secs()
+            + CONFIG_REPLY_TIME_MAX.as_secs()
+            < CHANGE_SET_LEASE.as_secs(),
     "the slowest delivery must be committed well before CMaaS looks at the commit keys"
 );
 /// Time between two tries of a commit that etcd does not take: the first one, doubled up to the last one.
@@ -355,13 +356,33 @@ pub const KUBE_RETRY_LAST: Duration = Duration::from_secs(30);
 pub const KUBE_RETRY_SLOW: Duration = Duration::from_secs(60);
 /// Time between two tries of TMaaS at first (the original: one a second).
 pub const TMAAS_RETRY_FIRST: Duration = Duration::from_secs(1);
-/// Time that the answer to a registration waits for the ConfigMap.
-pub const CONFIG_MAP_WAIT: Duration = Duration::from_secs(5);
+/// Time that the answer to a registration waits for Kubernetes: for who the pod is, and for the ConfigMap.
+pub const REGISTRATION_WAIT: Duration = Duration::from_secs(5);
 const _: () = assert!(
-    CONFIG_MAP_WAIT.as_secs() < HTTP_REQUEST_TIME.as_secs(),
+    REGISTRATION_WAIT.as_secs() < HTTP_REQUEST_TIME.as_secs(),
     "the registration is answered before its connection is given up"
 );
 /// Commands that wait for `kubernetes`. One that finds no room is refused at once.
 pub const KUBE_COMMANDS: usize = 8;
+/// Registrations whose answers wait: all that the operations API has connections for.
+pub const REGISTRATIONS_WAITING: usize = HTTP_CONNECTIONS;
 /// Registrations whose answers wait for one ConfigMap: all that the operations API has connections for.
 pub const CONFIG_MAP_WAITERS: usize = HTTP_CONNECTIONS;
+
+/// Pause after the first failed try to reach etcd.
+pub const ETCD_RETRY_FIRST: Duration = Duration::from_millis(100);
+/// The longest pause between two tries to reach etcd: it is found again within seconds, by many sidecars without a rush.
+pub const ETCD_RETRY_LAST: Duration = Duration::from_secs(5);
+
+/// Change sets between the watch and the delivery, each of at most 1.5 MiB: one in flight and a few to keep it busy. What is
+/// more stays in etcd.
+pub const CHANGE_SETS: usize = 4;
+/// Answers of the application on CONFIG that wait while a call is under way, each of at most a key and its remarks. One change set
+/// is in flight, so one answer is due.
+pub const CONFIG_ANSWERS: usize = 64;
+/// Events of the application that CIM acts upon, waiting while a call is under way.
+pub const APP_SIGNALS: usize = 16;
+/// Time in which a pending commit is finished once nothing more can come.
+pub const CONFIG_STOP_TIME: Duration = Duration::from_secs(2);
+/// Time for the deletion of the own pod at the end.
+pub const DELETE_POD_TIME: Duration = Duration::from_secs(5);

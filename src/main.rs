@@ -4,6 +4,7 @@ use std::error::Error;
 use std::io::Write;
 use std::process::ExitCode;
 
+use cim::chain::chain;
 use cim::cli::{self, Action, Exit, check, emit, history, start::Start, tail};
 use cim::daemon::{Daemon, End};
 use cim::identity::Host;
@@ -84,11 +85,5 @@ fn code(exit: Exit) -> ExitCode {
 
 /// The whole chain of causes on standard error.
 fn complain(error: &dyn Error) {
-    let mut text = format!("cim: {error}");
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(&format!(": {error}"));
-        cause = error.source();
-    }
-    let _ = writeln!(std::io::stderr(), "{text}");
+    let _ = writeln!(std::io::stderr(), "cim: {}", chain(error));
 }

@@ -8,7 +8,7 @@ use std::net::IpAddr;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use crate::http::{Response, host_of};
+use crate::http::{Answer, Response, Wake, host_of};
 
 /// The path of the registration.
 pub const PATH: &str = "/api/v1/_operations/xgvela/register";
@@ -85,6 +85,11 @@ pub trait Registrar: Send {
     /// # Errors
     /// The overrides are no valid configuration: the text says which member, and the application gets it with a 400.
     fn accept(&mut self, application: &Application, overrides: Overrides) -> Result<(), String>;
+
+    /// The answer to the registration that was accepted last: now, or once what it has set going is done.
+    fn answer(&mut self, _wake: &Wake) -> Answer {
+        Answer::Now(success(&self.facts()))
+    }
 }
 
 /// The answer, its members in the original's order.
@@ -103,22 +108,23 @@ struct Reply<'a> {
     tmaas_annotations: Option<&'a Map<String, Value>>,
 }
 
-/// Answers a registration; with the application when it was accepted.
-pub fn register(body: &[u8], registrar: &mut impl Registrar) -> (Response, Option<Application>) {
-    let facts = registrar.facts();
-    let accepted = parse(body, facts.container_fields_mandatory)
+/// Takes a registration.
+///
+/// # Errors
+/// It is refused, with this answer.
+pub fn register(body: &[u8], registrar: &mut impl Registrar) -> Result<Application, Response> {
+    let mandatory = registrar.facts().container_fields_mandatory;
+    parse(body, mandatory)
         .map_err(str::to_owned)
         .and_then(|(application, overrides)| {
             registrar.accept(&application, overrides)?;
             Ok(application)
-        });
-    match accepted {
-        Ok(application) => (success(&facts), Some(application)),
-        Err(message) => (failure(&message), None),
-    }
+        })
+        .map_err(|message| failure(&message))
 }
 
-fn success(facts: &Facts) -> Response {
+/// The answer to a registration that was accepted.
+pub fn success(facts: &Facts) -> Response {
     let addresses = Addresses::of(facts);
     let reply = Reply {
         status: "success",

@@ -296,4 +296,5 @@ fn is_end(signal: AppSignal) -> bool {
 }
 
 #[cfg(test)]
+#[path = "termination_tests.rs"]
 mod tests;

@@ -13,9 +13,10 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use cim::health::Health;
-use cim::http::{Limits, Operations, RequestReader, Scope, Step};
+use cim::http::{Answer, Handler, Limits, Operations, RequestReader, Scope, Step, Wake};
 use cim::metrics::Metrics;
 use cim::registration::{Application, Facts, Overrides, Registrar};
+use cim::settings::{Settings, Store};
 use serde_json::{Value, json};
 
 struct Recorder {
@@ -49,8 +50,9 @@ fn facts() -> Facts {
 fn operations(facts: Facts) -> Operations<Recorder> {
     Operations {
         metrics: Arc::new(Metrics::new("cnf-0").unwrap()),
-        metrics_enabled: true,
+        settings: Arc::new(Store::new(Settings::default())),
         health: Arc::new(Health::new()),
+        history: Default::default(),
         registrar: Recorder {
             facts,
             overrides: Vec::new(),
@@ -99,7 +101,9 @@ fn both(name: &str, operations: &mut Operations<Recorder>) -> (Parts, Parts) {
     let Step::Request(request) = reader.step().unwrap() else {
         panic!("{name}: not a whole request");
     };
-    let response = operations.respond(Scope::All, &request);
+    let Answer::Now(response) = operations.answer(Scope::All, &request, &Wake::new(|| {})) else {
+        panic!("{name}: later");
+    };
     let ours = response.encode(false, request.keep_alive, SystemTime::now());
     let golden = sample(&format!("{name}.response.raw"));
     (Parts::of(&golden), Parts::of(&ours))

@@ -7,6 +7,7 @@
     missing_docs
 )]
 
+mod servers;
 mod support;
 
 use std::collections::BTreeSet;
@@ -16,9 +17,10 @@ use std::sync::Arc;
 
 use cim::events::{OwnEvent, OwnEvents};
 use cim::identity::{Host, Identity};
-use cim::limits::OWN_EVENTS;
+use cim::limits::{CONFIG_ANSWERS, OWN_EVENTS};
 use cim::metrics::Metrics;
 use cim::options::Names;
+use servers::{Behaviour, EtcdGateway, Kube, Reply, ReplyStatus, TestApp};
 use support::disk::Mount;
 use support::nats::{event, log, publish};
 use support::{Cim, Load, Options, PATIENCE, Signal, eventually, metrics};
@@ -65,7 +67,7 @@ fn every(text: &str) -> impl Iterator<Item = (Vec<String>, f64)> {
         let name = sample
             .name
             .strip_suffix("_count")
-            .filter(|name| name.ends_with("_size"))
+            .filter(|name| name.ends_with("_size") || name.ends_with("_seconds"))
             .unwrap_or(&sample.name)
             .to_owned();
         let labels = sample.labels.iter();
@@ -166,6 +168,59 @@ fn io_error(moved: &mut Moved) {
     moved.until(&cim, "cim_log_lines_dropped_total io_error", || {});
 }
 
+/// What CMaaS and the application do with configuration, and what they do wrong.
+fn configuration(moved: &mut Moved) {
+    let (etcd, app) = (EtcdGateway::start(), TestApp::start());
+    let options = Options::new()
+        .env("CIM_ETCD_URL", etcd.client_url())
+        .env("CIM_APP_URL", app.url())
+        .env("CIM_MICROSERVICE", "ms1");
+    // An API server that knows no such pod: the environment says whose change sets they are.
+    let kube = Kube::start();
+    let options = kube
+        .env()
+        .into_iter()
+        .fold(options, |options, (name, value)| options.env(name, value));
+    let cim = Cim::start(options);
+    cim.post("/api/v1/_operations/xgvela/register", b"{}");
+    let key = |name: &str, number: u32| format!("change-set/ns1/ms1/v0/ms/{name}/{number}");
+    for (number, status, series) in [
+        (1, ReplyStatus::Success, "cim_config_resp_success_total"),
+        (2, ReplyStatus::Failure, "cim_config_resp_failure_total"),
+        (3, ReplyStatus::Unused, "cim_config_resp_unused_total"),
+    ] {
+        app.reply_with(cim.nats, Reply::of(status));
+        etcd.put(&key("app.json", number), "[]");
+        moved.until(&cim, series, || {});
+    }
+    app.on("/updateConfig", Behaviour::Answer(500));
+    etcd.put(&key("app.json", 4), "[]");
+    moved.until(&cim, "cim_config_push_failure_total", || {});
+    etcd.put("change-set/ns1/ms1/v0/short", "[]");
+    moved.until(&cim, "cim_config_skipped_total malformed_key", || {});
+    let mut wire = cim.client();
+    let foreign = format!(r#"{{"change-set-key":"{}"}}"#, key("app.json", 9));
+    wire.publish("CONFIG", foreign.as_bytes());
+    moved.until(&cim, "cim_config_skipped_total foreign_answer", || {});
+    etcd.deny_puts(true);
+    etcd.put(&key("app.json", 5), "[]");
+    moved.until(&cim, "cim_commit_config_push_failure_total", || {});
+    etcd.deny_puts(false);
+    etcd.cut_watches();
+    moved.until(&cim, "cim_etcd_watch_ends_total", || {});
+    moved.until(&cim, "cim_etcd_watch_progress_age_seconds", || {});
+    etcd.put("config/ns1/ms1/0", "{}");
+    wire.publish("EVENT", &event("NotConfigured"));
+    moved.until(&cim, "cim_day_one_total loaded", || {});
+    moved.see(&cim);
+    // More answers than wait while the application is asked.
+    app.on("/updateConfig", Behaviour::Never);
+    etcd.put(&key("app.json", 6), "[]");
+    let mut flood =
+        || (0..CONFIG_ANSWERS * 2).for_each(|_| wire.publish("CONFIG", foreign.as_bytes()));
+    moved.until(&cim, "cim_inbox_dropped_total CONFIG", || flood());
+}
+
 /// More events of CIM's own than are taken: no daemon raises so many at once.
 fn own_events(moved: &mut Moved) {
     let metrics = Arc::new(Metrics::new("cnf-0").unwrap());
@@ -224,6 +279,7 @@ fn every_declared_series_is_moved_by_what_it_counts() {
         held_back,
         no_space,
         io_error,
+        configuration,
         own_events,
     ]);
     let never: Vec<_> = declared()

@@ -22,7 +22,7 @@ use cim::tap::{EventBatch, LogBatch, Span};
 use cim::threads::nats_subscriptions::NatsSubscriptions;
 use cim::threads::spawn::NOTICES;
 use cim::wire::encode_log;
-use crossbeam_channel::{Receiver, Sender, bounded};
+use crossbeam_channel::{Receiver, Sender, bounded, never};
 use flatbuffers::FlatBufferBuilder;
 
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -57,6 +57,11 @@ impl Rig {
             own: own_in,
             file: file_out,
             stdout: stdout_out,
+            // Nobody is there for configuration.
+            answers: bounded(1).0,
+            signals: bounded(1).0,
+            shutdown: bounded(1).0,
+            raised: never(),
             containers: Containers::new("p", "n"),
             own_id: String::new(),
             settings: Arc::clone(&settings),

@@ -19,7 +19,7 @@ use crate::kube::{
     Client, Closer, Command, ConfigMap, Created, KubeError, Next, Recovery, Schedule, Step, Tmaas,
     config_map, spread, tmaas_delay,
 };
-use crate::limits::{CONFIG_MAP_WAITERS, KUBE_CALL_TIME, KUBE_COMMANDS};
+use crate::limits::{KUBE_CALL_TIME, KUBE_COMMANDS, REGISTRATIONS_WAITING};
 use crate::own_log::OwnLog;
 use crate::settings::Store;
 use crate::settings::effect::{Told, take_effect};
@@ -101,7 +101,7 @@ impl Kubernetes {
     }
 }
 
-/// A registration whose answer waits for the ConfigMap.
+/// A registration whose answer waits.
 struct Waiter {
     until: Instant,
     done: Box<dyn FnOnce() + Send>,
@@ -160,7 +160,7 @@ impl Worker {
         let identity = self.k.identity.load();
         let (namespace, pod) = (&identity.namespace, &identity.pod);
         match command {
-            Command::CreateConfigMap { until, done } => self.registered(Waiter { until, done }),
+            Command::Registered { until, done } => self.registered(Waiter { until, done }),
             Command::DeletePod {
                 reason,
                 time,
@@ -185,18 +185,13 @@ impl Worker {
 
     fn registered(&mut self, waiter: Waiter) {
         let settings = &self.k.settings;
-        if settings.is_mounted() || settings.config_map().is_some() {
-            return (waiter.done)();
-        }
-        self.create = true;
-        if self.schedule.wants(Step::Pod) || self.schedule.wants(Step::ConfigMap) {
-            // It is made once these are known.
-        } else if self.knows_name() {
+        self.create = !settings.is_mounted() && settings.config_map().is_none();
+        // Else it is made once the pod and the absence of its ConfigMap are known.
+        let is_looked_for = self.schedule.wants(Step::Pod) || self.schedule.wants(Step::ConfigMap);
+        if self.create && !is_looked_for && self.knows_name() {
             self.schedule.want(Step::CreateConfigMap, Instant::now());
         }
-        // While something fails, nobody knows how long it will; the application starts meanwhile.
-        let waits = self.create && self.schedule.failure().is_none();
-        if waits && self.waiters.len() < CONFIG_MAP_WAITERS {
+        if self.schedule.settles_soon() && self.waiters.len() < REGISTRATIONS_WAITING {
             self.waiters.push(waiter);
         } else {
             (waiter.done)();
@@ -240,12 +235,19 @@ impl Worker {
             Step::ClusterRole => self.learn_cluster_role(),
             Step::CommonInfra => self.learn_common_infra(),
         };
+        let is_settled = match step {
+            Step::Pod => result.is_err() || !self.schedule.wants(Step::ConfigMap),
+            _ => true,
+        };
         match result {
             Ok(()) => self.schedule.done(step),
             Err(failure) => self.failed(step, failure),
         }
-        // Settled, or it may take long.
-        if !self.create || self.schedule.failure().is_some() {
+        if is_settled && !self.k.identity.is_settled() {
+            self.k.identity.settle();
+            (self.k.changed)();
+        }
+        if !self.schedule.settles_soon() {
             self.answer(|_| true);
         }
         self.say_how_it_is();
@@ -394,7 +396,10 @@ impl Worker {
                 self.put_config_map(&name, Some(text.as_bytes()), revision);
             }
             // Another pod of this service was faster: what is there counts.
-            Ok(Created::Existed) => self.schedule.want(Step::ConfigMap, Instant::now()),
+            Ok(Created::Existed) => {
+                self.create = false;
+                self.schedule.want(Step::ConfigMap, Instant::now());
+            }
             Err(error) if error.recovery() == Recovery::Never => {
                 log::error!("no ConfigMap is made: {error}");
                 self.create = false;

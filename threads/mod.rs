@@ -1,5 +1,7 @@
 //! What CIM does all day: one file for each thread.
 
+pub mod config_delivery;
+pub mod etcd_watch;
 pub mod file_writer;
 pub mod http_server;
 pub mod kubernetes;

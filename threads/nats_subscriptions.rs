@@ -1,6 +1,7 @@
 //! Thread `nats-subscriptions`: verifies what arrives on LOG, EVENT, CONFIG and TEST, counts it and routes it.
 //!
-//! In: `log` and `events` (`nats_server`), `own` (CIM's own log). Out: `file` and `stdout` (the writers).
+//! In: `log` and `events` (`nats_server`), `own` (CIM's own log), `raised` (CIM's own events). Out: `file` and `stdout` (the writers),
+//! `answers` and `signals` (`config_delivery`), `shutdown` (the daemon); the last three are never waited for.
 //! A writer without room stops the intake of LOG, never that of EVENT and CONFIG: at most one batch waits here. A writer
 //! that stands still longer than [`SINK_STALL`] costs LOG lines, counted; the publisher of anything else notices nothing.
 //! Ends when `nats_server` has dropped its senders and all is routed.
@@ -9,12 +10,15 @@ use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Select, Sender, TrySendError};
 use prometheus::local::LocalHistogram;
 
+use crate::change_set::answer::ConfigAnswer;
+use crate::clock;
 use crate::events::inbox::Inbox;
+use crate::events::{AppSignal, RaisedEvent, log_raised};
 use crate::limits::{INBOX_BYTES, INBOX_MESSAGES, OWN_LOG_LINES, SINK_STALL};
 use crate::logs::batch::{LineBatch, Lines};
 use crate::logs::container::{Container, Containers};
@@ -42,6 +46,14 @@ pub struct NatsSubscriptions {
     pub file: Sender<LineBatch>,
     /// To `stdout_writer`.
     pub stdout: Sender<LineBatch>,
+    /// To `config_delivery`: the application's answers.
+    pub answers: Sender<ConfigAnswer>,
+    /// To `config_delivery`: what the application tells by its events.
+    pub signals: Sender<AppSignal>,
+    /// To the daemon: the application has shut itself down.
+    pub shutdown: Sender<AppSignal>,
+    /// CIM's own events, which go to its log until there is a journal.
+    pub raised: Receiver<RaisedEvent>,
     /// Who lines belong to.
     pub containers: Containers,
     /// Id of CIM's own container.
@@ -91,7 +103,6 @@ struct Routing {
     stdout_alone: u64,
     log_sizes: LocalHistogram,
     events: Inbox,
-    config: Inbox,
     said_mode: Option<LoggingMode>,
     said_overflow: bool,
     said_collision: bool,
@@ -112,7 +123,6 @@ impl Routing {
             stdout_alone: 0,
             log_sizes,
             events: Inbox::new(INBOX_MESSAGES, INBOX_BYTES),
-            config: Inbox::new(INBOX_MESSAGES, INBOX_BYTES),
             said_mode: None,
             said_overflow: false,
             said_collision: false,
@@ -125,14 +135,20 @@ impl Routing {
             log: from_log,
             events: from_events,
             own: from_own,
+            raised: from_raised,
             file,
             stdout,
             ..
         } = &self.parts;
-        let (from_log, from_events, from_own) =
-            (from_log.clone(), from_events.clone(), from_own.clone());
+        let (from_log, from_events, from_own, from_raised) = (
+            from_log.clone(),
+            from_events.clone(),
+            from_own.clone(),
+            from_raised.clone(),
+        );
         let (file, stdout) = (file.clone(), stdout.clone());
-        let (mut log_open, mut events_open, mut own_open) = (true, true, true);
+        let (mut log_open, mut events_open, mut own_open, mut raised_open) =
+            (true, true, true, true);
         while log_open || events_open || !self.pending.is_empty() {
             let mut select = Select::new();
             let sending: Vec<(usize, Lane)> = self
@@ -160,6 +176,11 @@ impl Routing {
             };
             let events = if events_open {
                 select.recv(&from_events)
+            } else {
+                usize::MAX
+            };
+            let raised = if raised_open {
+                select.recv(&from_raised)
             } else {
                 usize::MAX
             };
@@ -204,6 +225,10 @@ impl Routing {
                 index if index == own => match operation.recv(&from_own) {
                     Ok(line) => self.on_own(line),
                     Err(_) => own_open = false,
+                },
+                index if index == raised => match operation.recv(&from_raised) {
+                    Ok(event) => log_raised(&event),
+                    Err(_) => raised_open = false,
                 },
                 _ => {}
             }
@@ -436,34 +461,13 @@ impl Routing {
     }
 
     fn on_events(&mut self, batch: &EventBatch) {
-        let now_ms = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .map_or(0, |since| since.as_millis() as i64);
-        let metrics = &self.parts.metrics;
         for message in &batch.messages {
             let payload = message.span.of(&batch.buffer);
-            let (of_subject, name, inbox, valid) = match message.subject {
-                Subject::Event => {
-                    let event = Event::read(payload);
-                    if let Ok(event) = &event {
-                        metrics
-                            .event_latency
-                            .set(now_ms.saturating_sub(event.event_time) as f64);
-                    }
-                    (
-                        &metrics.event,
-                        "EVENT",
-                        Some(&mut self.events),
-                        event.is_ok(),
-                    )
-                }
-                Subject::Config => (
-                    &metrics.config,
-                    "CONFIG",
-                    Some(&mut self.config),
-                    is_json_object(payload),
-                ),
-                Subject::Test => (&metrics.test, "TEST", None, true),
+            let metrics = &self.parts.metrics;
+            let (of_subject, name) = match message.subject {
+                Subject::Event => (&metrics.event, "EVENT"),
+                Subject::Config => (&metrics.config, "CONFIG"),
+                Subject::Test => (&metrics.test, "TEST"),
             };
             of_subject.count.inc();
             of_subject.size.observe(payload.len() as f64);
@@ -473,7 +477,13 @@ impl Routing {
                 metrics.total_bytes.inc_by(payload.len() as u64);
                 metrics.packet_size.set(payload.len() as i64);
             }
+            let valid = match message.subject {
+                Subject::Event => self.on_event(payload),
+                Subject::Config => self.on_config(payload),
+                Subject::Test => true,
+            };
             if !valid {
+                let metrics = &self.parts.metrics;
                 metrics.malformed.with_label_values(&[name]).inc();
                 log::warn!(
                     "a message on {name} of {} bytes is malformed and was dropped",
@@ -482,26 +492,59 @@ impl Routing {
                 if let Some(ack) = &message.ack {
                     ack.fail(Failure::Malformed);
                 }
-            } else if let Some(inbox) = inbox {
-                let gone = inbox.push(payload);
-                if gone > 0 {
-                    metrics
-                        .inbox_dropped
-                        .with_label_values(&[name])
-                        .inc_by(gone);
-                    log::warn!("the inbox of {name} is full: its oldest messages were given up");
-                }
-                metrics
-                    .inbox_messages
-                    .with_label_values(&[name])
-                    .set(inbox.len() as i64);
             }
         }
         self.parts.event_progress.routed(batch.seq);
     }
-}
 
-fn is_json_object(payload: &[u8]) -> bool {
-    payload.trim_ascii_start().first() == Some(&b'{')
-        && serde_json::from_slice::<serde::de::IgnoredAny>(payload).is_ok()
+    /// False when it is no event.
+    fn on_event(&mut self, payload: &[u8]) -> bool {
+        let Ok(event) = Event::read(payload) else {
+            return false;
+        };
+        let metrics = &self.parts.metrics;
+        let now_ms = i64::try_from(clock::now_ms()).unwrap_or(i64::MAX);
+        let latency = now_ms.saturating_sub(event.event_time);
+        metrics.event_latency.set(latency as f64);
+        if let Some(signal) = AppSignal::of(event.event_name) {
+            self.on_signal(signal);
+        }
+        let metrics = &self.parts.metrics;
+        let gone = self.events.push(payload);
+        if gone > 0 {
+            let dropped = &metrics.inbox_dropped;
+            dropped.with_label_values(&["EVENT"]).inc_by(gone);
+            log::warn!("the inbox of EVENT is full: its oldest messages were given up");
+        }
+        let waiting = &metrics.inbox_messages;
+        waiting
+            .with_label_values(&["EVENT"])
+            .set(self.events.len() as i64);
+        true
+    }
+
+    fn on_signal(&self, signal: AppSignal) {
+        let to = match signal {
+            AppSignal::NotConfigured | AppSignal::Configured => &self.parts.signals,
+            AppSignal::ShutdownSuccess | AppSignal::ShutdownFailure => &self.parts.shutdown,
+        };
+        if to.try_send(signal).is_err() {
+            log::warn!(
+                "{signal:?}: the application has told too much of this kind; this one is passed over"
+            );
+        }
+    }
+
+    /// False when it is no answer.
+    fn on_config(&self, payload: &[u8]) -> bool {
+        let Ok(answer) = ConfigAnswer::parse(payload) else {
+            return false;
+        };
+        if self.parts.answers.try_send(answer).is_err() {
+            let dropped = &self.parts.metrics.inbox_dropped;
+            dropped.with_label_values(&["CONFIG"]).inc();
+            log::warn!("more answers on CONFIG than CIM waits for: one is dropped");
+        }
+        true
+    }
 }

@@ -15,10 +15,10 @@ use std::time::Instant;
 use serde::Deserialize;
 use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
 
-use super::backoff::Backoff;
 use super::key::revision_number;
 use super::memory::Own;
 use super::wire::{Entry, Page};
+use crate::backoff::Backoff;
 use crate::events::own::OwnEvent;
 use crate::limits::{
     APP_RETRY_FIRST, APP_RETRY_LAST, DAY_ONE_POLL, DAY_ONE_RETRY_LAST, LOAD_RETRY_TIME,
@@ -176,7 +176,7 @@ impl DayOne {
             return;
         };
         let Some(page) = page else {
-            let until = now + search.backoff.wait(random);
+            let until = now + search.backoff.next(random);
             let search = search.clone();
             self.state = State::Waiting { search, until };
             return;
@@ -215,7 +215,7 @@ impl DayOne {
             LoadOutcome::Refused if now < load.give_up => {
                 let mut load = load.clone();
                 // The last try is at the end of the time.
-                let until = (now + load.backoff.wait(random)).min(load.give_up);
+                let until = (now + load.backoff.next(random)).min(load.give_up);
                 self.state = State::Pausing { load, until };
             }
             LoadOutcome::Refused | LoadOutcome::Failed => self.fail(false),

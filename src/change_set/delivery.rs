@@ -1,7 +1,7 @@
 //! One change set after the other: to the application or to CIM itself, and its outcome into etcd (CONTRACT section 4).
 //!
 //! ```text
-//! taken ──> Post ──accepted──> answer on CONFIG, at most REPLY_TIME ──┐
+//! taken ──> Post ──accepted──> answer on CONFIG, at most CONFIG_REPLY_TIME ──┐
 //!            ^ └─refused: again with back-off, at most APP_RETRY_TIME │
 //!            └───────────┘      anything else: -1 at once ────────────┼──> events, Commit ──taken──> Finished
 //!       └──> ApplySelf ───────────────────────────────────────────────┘           ^ └─not taken: again with back-off
@@ -17,10 +17,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::answer::{ConfigAnswer, Status};
-use super::backoff::Backoff;
 use super::key::ChangeSet;
 use super::memory::Own;
 use super::outcome::Outcome;
+use crate::backoff::Backoff;
 use crate::events::own::OwnEvent;
 use crate::limits::{
     APP_RETRY_FIRST, APP_RETRY_LAST, APP_RETRY_TIME, COMMIT_REFUSED_TIME, COMMIT_RETRY_FIRST,
@@ -184,7 +184,7 @@ pub struct Delivery {
 }
 
 impl Delivery {
-    /// Nothing in flight. `reply_time`: see [`crate::limits::REPLY_TIME`].
+    /// Nothing in flight. `reply_time`: see [`crate::limits::CONFIG_REPLY_TIME`].
     pub fn new(own: Own, reply_time: Duration) -> Self {
         Self {
             memory_key: own.memory_key(),
@@ -211,6 +211,17 @@ impl Delivery {
     /// What is to be done now. Results may be given at once, or later.
     pub fn take_actions(&mut self) -> VecDeque<Action> {
         mem::take(&mut self.actions)
+    }
+
+    /// The change set in flight.
+    pub fn in_flight(&self) -> Option<&ChangeSet> {
+        self.current.as_ref().map(|current| &*current.change_set)
+    }
+
+    /// An outcome is known, and not committed yet.
+    pub fn has_commit(&self) -> bool {
+        let stage = self.current.as_ref().map(|current| &current.stage);
+        matches!(stage, Some(Stage::Committing(_)))
     }
 
     /// When [`Self::on_tick`] is due.
@@ -274,7 +285,7 @@ impl Delivery {
             (None, PostOutcome::Refused) => {
                 let mut refused = refused.clone();
                 // The last try is at the end of the time.
-                let until = (now + refused.backoff.wait(random)).min(refused.give_up);
+                let until = (now + refused.backoff.next(random)).min(refused.give_up);
                 current.stage = Stage::Pausing { refused, until };
             }
         }
@@ -348,7 +359,7 @@ impl Delivery {
                 error
             }
         };
-        committing.again = Some(now + committing.backoff.wait(random));
+        committing.again = Some(now + committing.backoff.next(random));
         if !mem::replace(&mut committing.failure_raised, true) {
             let commit_key = committing.commit.commit_key.clone();
             self.actions

@@ -3,7 +3,7 @@
 use super::super::memory::Memory;
 use super::super::testing::{change_set, own};
 use super::*;
-use crate::limits::REPLY_TIME;
+use crate::limits::CONFIG_REPLY_TIME;
 
 const MS: &str = "commit-config/ns1/ms1/v1/ms/cnf-0";
 
@@ -15,7 +15,7 @@ struct Rig {
 
 impl Rig {
     fn new() -> Self {
-        let mut delivery = Delivery::new(own(), REPLY_TIME);
+        let mut delivery = Delivery::new(own(), CONFIG_REPLY_TIME);
         delivery.on_registered();
         Self {
             delivery,
@@ -129,7 +129,7 @@ fn unreachable() -> CommitOutcome {
 
 #[test]
 fn nothing_is_delivered_before_the_registration() {
-    let mut delivery = Delivery::new(own(), REPLY_TIME);
+    let mut delivery = Delivery::new(own(), CONFIG_REPLY_TIME);
     let now = Instant::now();
     assert!(!delivery.wants_change_set());
     let given_back = delivery.take(change_set("ms/app.json/1", 5), now);
@@ -187,7 +187,7 @@ fn no_answer_in_time_is_a_failure() {
     let mut rig = Rig::new();
     let taken = rig.posted("nf/app.json/7", 5);
     rig.post(PostOutcome::Accepted);
-    assert_eq!(rig.wait(), REPLY_TIME);
+    assert_eq!(rig.wait(), CONFIG_REPLY_TIME);
     let nf = "commit-config/ns1/ms1/v1/nf/cnf-0";
     rig.expect_commit(&taken, nf, "-1");
     assert_eq!(
@@ -272,7 +272,7 @@ fn an_application_that_comes_back_in_time_gets_the_change_set() {
     rig.wait();
     assert_eq!(rig.actions(), [Action::Post(Arc::clone(&taken))]);
     rig.post(PostOutcome::Accepted);
-    assert_eq!(rig.wait(), REPLY_TIME, "all of it from now on");
+    assert_eq!(rig.wait(), CONFIG_REPLY_TIME, "all of it from now on");
 }
 
 #[test]
@@ -478,12 +478,12 @@ fn results_that_nobody_waits_for_change_nothing() {
     rig.post(PostOutcome::Accepted);
     rig.commit(CommitOutcome::Taken);
     rig.delivery.on_self(true, rig.now);
-    rig.delivery.on_tick(rig.now + REPLY_TIME * 100);
+    rig.delivery.on_tick(rig.now + CONFIG_REPLY_TIME * 100);
     assert_eq!(rig.actions(), []);
     rig.posted("ms/app.json/1", 5);
     rig.commit(CommitOutcome::Taken);
     rig.delivery.on_self(true, rig.now);
-    rig.delivery.on_tick(rig.now + REPLY_TIME * 100);
+    rig.delivery.on_tick(rig.now + CONFIG_REPLY_TIME * 100);
     assert_eq!(rig.actions(), []);
     rig.post(PostOutcome::Accepted);
     rig.post(PostOutcome::Failed);

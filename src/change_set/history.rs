@@ -84,18 +84,16 @@ impl History {
     pub fn records(&self) -> impl Iterator<Item = &Record> {
         self.records.iter()
     }
-
-    /// A JSON array of the records, the oldest first.
-    pub fn to_json(&self) -> String {
-        // Texts and numbers: there is nothing that JSON could not say.
-        serde_json::to_string(&self.records).unwrap_or_default()
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::super::testing;
     use super::*;
+
+    fn json(history: &History) -> String {
+        serde_json::to_string(&history.records().collect::<Vec<_>>()).unwrap()
+    }
 
     fn change_set(number: i64) -> ChangeSet {
         testing::change_set(&format!("ms/app.json/{number}"), number + 1000)
@@ -114,7 +112,7 @@ mod tests {
         history.sent(&two.position, 16);
         history.finished(&two.position, Outcome::Superseded, 17);
         assert_eq!(
-            history.to_json(),
+            json(&history),
             concat!(
                 r#"[{"key":"change-set/ns1/ms1/v1/ms/app.json/1","revision":1,"seen":10,"sent":11,"answered":14,"#,
                 r#""committed":15,"outcome":"success"},"#,
@@ -129,7 +127,7 @@ mod tests {
     #[test]
     fn only_the_last_ones_are_remembered() {
         let mut history = History::default();
-        assert_eq!(history.to_json(), "[]");
+        assert_eq!(json(&history), "[]");
         for number in 0..HISTORY as i64 + 5 {
             history.seen(&change_set(number), 1);
         }

@@ -6,7 +6,7 @@
 //! wire.rs     what etcd answers, as plain values                       intake.rs        etcd -> change sets in order
 //! delivery.rs one change set after the other, and its commit           outcome.rs       how it ended
 //! day_one.rs  the first configuration                                  subscription.rs  the puts at registration
-//! history.rs  the last change sets, for operators                      backoff.rs       the time between two tries
+//! history.rs  the last change sets, for operators                      calls.rs         the calls to etcd
 //! ```
 //!
 //! The machines are made to be driven by two threads that block. One reads and watches:
@@ -46,7 +46,7 @@
 //! Answers go first: one that came during the POST, or in the moment of the deadline, has come in time.
 
 pub mod answer;
-pub mod backoff;
+pub mod calls;
 pub mod day_one;
 pub mod delivery;
 pub mod floors;

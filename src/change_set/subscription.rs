@@ -20,9 +20,7 @@ pub struct Put {
 /// A commit key is never moved backwards: when this very pod has a memory in this etcd, everything that exists was put by it,
 /// and stays. Else an existing number stays unless it is lower than what the pod started with.
 pub fn puts(own: &Own, found: &Page, started: &StartedWith) -> Vec<Put> {
-    let memory = Entry::find(&found.entries, &own.memory_key()).and_then(Memory::parse);
-    let header = found.header;
-    let is_ours = memory.is_some_and(|m| m.holds(own, header.cluster_id, header.revision));
+    let is_ours = has_memory(own, found);
     [
         (Level::Ms, false, &started.ms),
         (Level::Nf, false, &started.nf),
@@ -41,6 +39,19 @@ pub fn puts(own: &Own, found: &Page, started: &StartedWith) -> Vec<Put> {
         })
     })
     .collect()
+}
+
+/// Given what [`Own::keys`] hold: this very pod has delivered change sets before, so its application has registered. Without
+/// a UID nobody knows whether it is the same pod.
+pub fn resumes(own: &Own, found: &Page) -> bool {
+    !own.pod_uid.is_empty() && has_memory(own, found)
+}
+
+/// The memory in `found` is of this pod and of this etcd.
+fn has_memory(own: &Own, found: &Page) -> bool {
+    let memory = Entry::find(&found.entries, &own.memory_key()).and_then(Memory::parse);
+    let header = found.header;
+    memory.is_some_and(|m| m.holds(own, header.cluster_id, header.revision))
 }
 
 #[cfg(test)]

@@ -69,12 +69,16 @@ fn count(n: usize, what: &str) -> String {
     format!("{n} {what}{plural}")
 }
 
-fn who(identity: &Identity) -> [(&'static str, &str); 7] {
+fn who(identity: &Identity) -> [(&'static str, &str); 8] {
     let tmaas = identity.tmaas.as_ref();
     [
         ("pod", &identity.pod),
         ("namespace", &identity.namespace),
         ("container id", &identity.container_id),
+        (
+            "microservice",
+            identity.microservice.as_deref().unwrap_or_default(),
+        ),
         ("service version", &identity.version),
         ("network function", tmaas.map_or("", |t| &t.nf_id)),
         ("its type", tmaas.map_or("", |t| &t.nf_type)),

@@ -114,7 +114,11 @@ fn table(answer: &Value) -> Option<String> {
         "REVISION", "OUTCOME", "SEEN", "SENT", "ANSWERED", "COMMITTED"
     );
     for entry in answer.get("change_sets")?.as_array()? {
-        let member = |name: &str| escaped(entry.get(name).and_then(Value::as_str).unwrap_or("-"));
+        let member = |name: &str| match entry.get(name) {
+            Some(Value::String(text)) => escaped(text),
+            Some(Value::Number(number)) => number.to_string(),
+            _ => "-".to_owned(),
+        };
         let time = |name: &str, format: &str| {
             let ms = entry.get(name).and_then(Value::as_i64);
             let time = ms.and_then(DateTime::from_timestamp_millis);
@@ -126,10 +130,10 @@ fn table(answer: &Value) -> Option<String> {
             "{:<10} {:<14} {:<24} {:<13} {:<13} {:<13} {}",
             member("revision"),
             member("outcome"),
-            time("seen_ms", "%Y-%m-%dT%H:%M:%S%.3f"),
-            time("sent_ms", "%H:%M:%S%.3f"),
-            time("answered_ms", "%H:%M:%S%.3f"),
-            time("committed_ms", "%H:%M:%S%.3f"),
+            time("seen", "%Y-%m-%dT%H:%M:%S%.3f"),
+            time("sent", "%H:%M:%S%.3f"),
+            time("answered", "%H:%M:%S%.3f"),
+            time("committed", "%H:%M:%S%.3f"),
             member("key"),
         );
     }
@@ -157,8 +161,8 @@ mod tests {
     #[test]
     fn a_line_for_each_change_set_and_nothing_that_moves_the_cursor() {
         let answer = json!({"change_sets": [
-            {"key": "change-set/n/m/v0/ms/a\u{1b}/7", "revision": "7", "seen_ms": 1_000, "sent_ms": 1_002,
-             "answered_ms": null, "committed_ms": 61_002, "outcome": "no_answer"},
+            {"key": "change-set/n/m/v0/ms/a\u{1b}/7", "revision": 7, "seen": 1_000, "sent": 1_002,
+             "answered": null, "committed": 61_002, "outcome": "no_answer"},
         ]});
         let text = table(&answer).unwrap();
         let line = text.lines().nth(1).unwrap();

@@ -2,6 +2,7 @@
 //!
 //! The only folder of `src/` besides `main.rs` that knows the threads.
 
+mod ending;
 mod start;
 
 use std::io::{self, Write};
@@ -10,19 +11,24 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, RecvTimeoutError};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 use mio::Waker;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
-use crate::exception;
+use crate::events::{AppSignal, OwnEvents, RaisedEvent, log_raised};
 use crate::health::Health;
-use crate::limits::STOP_TIME;
+use crate::interrupt::Interrupter;
+use crate::kube::Command;
+use crate::limits::{CONFIG_STOP_TIME, STOP_TIME};
 use crate::metrics::Metrics;
 use crate::own_log::OwnLog;
 use crate::settings::Store;
 use crate::settings::reread::reread;
+use crate::surroundings::Surroundings;
+use crate::termination::EndSignal;
 use crate::threads::nats_server::Stop;
 use crate::threads::spawn::Notice;
+use ending::{Cause, Ending};
 pub use start::StartError;
 
 /// Time that the operations API has to finish its answers, and a thread to end once its input has.
@@ -40,13 +46,24 @@ pub enum End {
 /// The running daemon.
 pub struct Daemon {
     notices: Receiver<Notice>,
-    own_log: OwnLog,
+    own_log: Arc<OwnLog>,
     metrics: Arc<Metrics>,
     settings: Arc<Store>,
     health: Arc<Health>,
     nats_stop: Arc<Stop>,
     nats_waker: Arc<Waker>,
     http_stop: crate::threads::http_server::Stopper,
+    /// `None` without Kubernetes.
+    kubernetes_stop: Option<crate::threads::kubernetes::Stopper>,
+    to_kubernetes: Option<Sender<Command>>,
+    watch: Interrupter,
+    delivery: Interrupter,
+    /// The application's events about its own end.
+    shutdown: Receiver<AppSignal>,
+    own_events: OwnEvents,
+    /// Events of CIM's own that were raised after their consumer had ended.
+    raised: Receiver<RaisedEvent>,
+    surroundings: Surroundings,
     signals: signal_hook::iterator::Handle,
     /// In the order in which they end.
     threads: Vec<(&'static str, JoinHandle<()>)>,
@@ -64,17 +81,14 @@ impl Daemon {
         for (level, remark) in self.remarks.drain(..) {
             log::log!(level, "{remark}");
         }
-        let failed = self.supervise();
-        if let Some(thread) = failed {
-            let reason = format!("thread {thread} has ended unasked: CIM stops");
-            self.health.fail(&reason);
-            complain(&reason);
-            exception!("{reason}");
+        let cause = self.supervise();
+        let Ending { failed, delete_pod } = self.ending(cause);
+        if failed.is_some() {
             self.nats_stop.at_once();
         } else {
             self.nats_stop.in_order();
         }
-        let stopped = self.stop(failed);
+        let stopped = self.stop(failed, delete_pod);
         if failed.is_none() && stopped {
             End::InOrder
         } else {
@@ -82,30 +96,42 @@ impl Daemon {
         }
     }
 
-    /// Returns when CIM has to stop; with the thread that has ended unasked.
-    fn supervise(&self) -> Option<&'static str> {
+    /// Returns when CIM has to stop.
+    fn supervise(&self) -> Cause {
         loop {
             match self.notices.recv() {
-                Ok(Notice::Signal(SIGHUP)) => reread(&self.settings, &self.own_log, &self.metrics),
-                Ok(Notice::Signal(signal)) => {
-                    let name = if signal == SIGTERM {
-                        "SIGTERM"
-                    } else {
-                        "SIGINT"
-                    };
-                    debug_assert!(matches!(signal, SIGTERM | SIGINT));
-                    log::info!("{name}: CIM stops");
-                    return None;
+                Ok(notice) => {
+                    if let Some(cause) = self.notice(notice) {
+                        return cause;
+                    }
                 }
-                Ok(Notice::Ended(name, _)) => return Some(name),
                 // Every thread has ended without a word: as bad.
-                Err(_) => return Some("signals"),
+                Err(_) => return Cause::Died("signals"),
             }
         }
     }
 
+    /// What a notice means; `None`: nothing for the end.
+    fn notice(&self, notice: Notice) -> Option<Cause> {
+        match notice {
+            Notice::Signal(SIGHUP) => {
+                reread(&self.settings, &self.own_log, &self.metrics);
+                self.watch.wake();
+                self.delivery.wake();
+                None
+            }
+            Notice::Signal(SIGTERM) => Some(Cause::Signal(EndSignal::Terminate)),
+            Notice::Signal(signal) => {
+                debug_assert_eq!(signal, SIGINT);
+                Some(Cause::Signal(EndSignal::Interrupt))
+            }
+            Notice::Ended(name, _) => Some(Cause::Died(name)),
+        }
+    }
+
     /// Ends the threads in the order of the data path. False when one did not end in time.
-    fn stop(&mut self, failed: Option<&'static str>) -> bool {
+    fn stop(&mut self, failed: Option<&'static str>, delete_pod: bool) -> bool {
+        self.watch.stop();
         // A wake-up can only fail when the thread is gone.
         let _ = self.nats_waker.wake();
         let mut deadline = Instant::now()
@@ -120,6 +146,18 @@ impl Daemon {
             match name {
                 // From here on nobody reads the own log's channel.
                 "nats-subscript" => self.own_log.detach(),
+                // Answers have come to an end; a commit that etcd does not take now is left to the next start.
+                "config-delivery" => {
+                    self.ends(name, &mut ended, Instant::now() + CONFIG_STOP_TIME);
+                    self.delivery.stop();
+                }
+                "kubernetes" => {
+                    if delete_pod {
+                        self.delete_pod();
+                    }
+                    deadline = deadline.max(Instant::now() + LAST_STEPS);
+                    self.kubernetes_stop = None;
+                }
                 "http-server" => {
                     deadline = deadline.max(Instant::now() + LAST_STEPS);
                     self.http_stop.stop();
@@ -127,24 +165,29 @@ impl Daemon {
                 "signals" => self.signals.close(),
                 _ => {}
             }
-            while !ended.contains(&name) {
-                match self.notices.recv_deadline(deadline) {
-                    Ok(Notice::Ended(other, _)) => ended.push(other),
-                    Ok(Notice::Signal(_)) => {}
-                    Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {
-                        complain(&format!(
-                            "thread {name} did not end in time: what it holds is lost"
-                        ));
-                        in_time = false;
-                        break;
-                    }
-                }
-            }
-            if ended.contains(&name) && thread.join().is_err() {
+            if self.ends(name, &mut ended, deadline) {
+                in_time &= thread.join().is_ok();
+            } else {
+                complain(&format!(
+                    "thread {name} did not end in time: what it holds is lost"
+                ));
                 in_time = false;
             }
         }
+        self.raised.try_iter().for_each(|event| log_raised(&event));
         in_time
+    }
+
+    /// Waits for the end of thread `name`; false when it does not come by `deadline`.
+    fn ends(&self, name: &'static str, ended: &mut Vec<&'static str>, deadline: Instant) -> bool {
+        while !ended.contains(&name) {
+            match self.notices.recv_deadline(deadline) {
+                Ok(Notice::Ended(other, _)) => ended.push(other),
+                Ok(Notice::Signal(_)) => {}
+                Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => return false,
+            }
+        }
+        true
     }
 }
 

@@ -2,27 +2,42 @@
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 
-use crossbeam_channel::bounded;
+use crossbeam_channel::{Sender, bounded};
 use mio::{Poll, Waker};
 
 use super::Daemon;
+use crate::change_set::history::History;
 use crate::cli::start::Start;
+use crate::events::OwnEvents;
 use crate::health::{Health, Part, State};
 use crate::http::{Operations, Scope};
-use crate::identity::Identity;
-use crate::limits::{EVENT_BATCHES, LINE_BATCHES, LOG_BATCHES, OWN_LOG_LINES, SINK_STALL};
+use crate::identity::{Current, Identity};
+use crate::interrupt::interrupt;
+use crate::kube::{Client, Command, ServerAddress, ServiceAccount, Tmaas};
+use crate::limits::{
+    APP_SIGNALS, CHANGE_SETS, CONFIG_ANSWERS, EVENT_BATCHES, KUBE_CALL_TIME, KUBE_COMMANDS,
+    LINE_BATCHES, LOG_BATCHES, OWN_LOG_LINES, SINK_STALL,
+};
 use crate::logs::container::Containers;
 use crate::logs::disk::RealDisk;
 use crate::logs::files::LogFiles;
 use crate::logs::folder::FileLimits;
 use crate::logs::format::LineForm;
+use crate::metrics::Metrics;
 use crate::nats::info::Info;
+use crate::options::Options;
 use crate::progress::Progress;
+use crate::random;
 use crate::registrar::DaemonRegistrar;
+use crate::surroundings::Surroundings;
+use crate::threads::config_delivery::ConfigDelivery;
+use crate::threads::etcd_watch::EtcdWatch;
 use crate::threads::file_writer::FileWriter;
 use crate::threads::http_server::HttpServer;
+use crate::threads::kubernetes::Kubernetes;
 use crate::threads::nats_server::{NatsServer, Stop, WAKER};
 use crate::threads::nats_subscriptions::NatsSubscriptions;
 use crate::threads::signals;
@@ -80,13 +95,14 @@ impl Daemon {
             settings,
             metrics,
             own_log,
-            remarks,
+            mut remarks,
         } = start;
         let options = Arc::new(options);
-        let identity = Arc::new(identity);
         let health = Arc::new(Health::new());
+        let own_log = Arc::new(own_log);
+        let api_server = api_server(&options, &health, &metrics, &mut remarks);
+        let current = Arc::new(Current::new(identity.clone(), api_server.is_none()));
         let lmaas = settings.load().cim.lmaas.clone();
-        let cim_settings = settings.load().cim.cim_settings.clone();
 
         let nats_listener = listen(options.nats, "NATS", "CIM_NATS_PORT")?;
         let rest_listener = listen(options.rest, "the operations API", "CIM_REST_PORT")?;
@@ -147,12 +163,75 @@ impl Daemon {
             progress: Arc::clone(&log_progress),
             metrics: Arc::clone(&metrics),
         };
+        let (answers_out, answers_in) = bounded(CONFIG_ANSWERS);
+        let (signals_out, signals_in) = bounded(APP_SIGNALS);
+        let (shutdown_out, shutdown) = bounded(1);
+        let (change_sets_out, change_sets_in) = bounded(CHANGE_SETS);
+        let (kubernetes_out, kubernetes_in) = bounded(KUBE_COMMANDS);
+        let who = Arc::clone(&current);
+        let (own_events, raised) = OwnEvents::new(move || who.load(), Arc::clone(&metrics));
+        let surroundings = Surroundings {
+            settings: Arc::clone(&settings),
+            options: Arc::clone(&options),
+            identity: Arc::clone(&current),
+        };
+        let history = Arc::new(Mutex::new(History::default()));
+        let registrations = Arc::new(AtomicU64::new(0));
+        let (watch_interrupter, watch_interrupt) = interrupt();
+        let (delivery_interrupter, delivery_interrupt) = interrupt();
+
+        let etcd_watch = EtcdWatch {
+            surroundings: surroundings.clone(),
+            change_sets: change_sets_out,
+            interrupt: watch_interrupt,
+            settings: Arc::clone(&settings),
+            history: Arc::clone(&history),
+            own_events: own_events.clone(),
+            health: Arc::clone(&health),
+            metrics: Arc::clone(&metrics),
+        };
+        let config_delivery = ConfigDelivery {
+            surroundings: surroundings.clone(),
+            change_sets: change_sets_in,
+            answers: answers_in,
+            signals: signals_in,
+            registrations: Arc::clone(&registrations),
+            interrupt: delivery_interrupt,
+            settings: Arc::clone(&settings),
+            own_log: Arc::clone(&own_log),
+            history: Arc::clone(&history),
+            own_events: own_events.clone(),
+            delete_pod: pod_deletion(api_server.is_some().then(|| kubernetes_out.clone())),
+            metrics: Arc::clone(&metrics),
+        };
+        let wake_etcd = {
+            let (watch, delivery) = (watch_interrupter.clone(), delivery_interrupter.clone());
+            move || {
+                watch.wake();
+                delivery.wake();
+            }
+        };
+        let kubernetes = api_server.map(|client| Kubernetes {
+            client,
+            tmaas: Tmaas::default(),
+            environment: identity.clone(),
+            identity: Arc::clone(&current),
+            settings: Arc::clone(&settings),
+            own_log: Arc::clone(&own_log),
+            health: Arc::clone(&health),
+            commands: kubernetes_in,
+            changed: Box::new(wake_etcd),
+        });
         let subscriptions = NatsSubscriptions {
             log: log_in,
             events: events_in,
             own: own_in,
             file: file_out,
             stdout: stdout_out,
+            answers: answers_out,
+            signals: signals_out,
+            shutdown: shutdown_out,
+            raised: raised.clone(),
             containers,
             own_id: identity.container_id.clone(),
             settings: Arc::clone(&settings),
@@ -179,12 +258,19 @@ impl Daemon {
             listeners,
             handler: Operations {
                 metrics: Arc::clone(&metrics),
-                metrics_enabled: cim_settings.enable_kpi,
+                settings: Arc::clone(&settings),
                 health: Arc::clone(&health),
+                history,
                 registrar: DaemonRegistrar {
-                    identity,
-                    options,
-                    settings: Arc::clone(&settings),
+                    known: surroundings.clone(),
+                    kubernetes: kubernetes.is_some().then(|| kubernetes_out.clone()),
+                    registered: {
+                        let delivery = delivery_interrupter.clone();
+                        Box::new(move |_| {
+                            registrations.fetch_add(1, Ordering::AcqRel);
+                            delivery.wake();
+                        })
+                    },
                 },
             },
             metrics: Arc::clone(&metrics),
@@ -198,6 +284,15 @@ impl Daemon {
         own_log.attach(own_out);
         let server = started("the NATS server", nats_server.spawn(&notices_in))?;
         let (http, http_stop) = started("the operations API", http_server.spawn(&notices_in))?;
+        let delivery = started(
+            "the delivery of configuration",
+            config_delivery.spawn(&notices_in),
+        )?;
+        let watch = started("the watch of etcd", etcd_watch.spawn(&notices_in))?;
+        let to_kubernetes = kubernetes.is_some().then(|| kubernetes_out.clone());
+        let kubernetes = kubernetes.map(|thread| thread.spawn(kubernetes_out, &notices_in));
+        let kubernetes = started("Kubernetes", kubernetes.transpose())?;
+        let (kubernetes, kubernetes_stop) = kubernetes.unzip();
         health.set(Part::Nats, State::Ready, &format!("listening on {nats}"));
         health.set(Part::Http, State::Ready, &format!("listening on {rest}"));
         Ok(Self {
@@ -209,15 +304,29 @@ impl Daemon {
             nats_stop,
             nats_waker,
             http_stop,
+            kubernetes_stop,
+            to_kubernetes,
+            watch: watch_interrupter,
+            delivery: delivery_interrupter,
+            shutdown,
+            own_events,
+            raised,
+            surroundings,
             signals,
-            threads: vec![
-                ("nats-server", server),
-                ("nats-subscript", subscriptions),
-                ("stdout-writer", stdout),
-                ("file-writer", file),
-                ("http-server", http),
-                ("signals", signals_thread),
-            ],
+            threads: [
+                ("etcd-watch", Some(watch)),
+                ("nats-server", Some(server)),
+                ("nats-subscript", Some(subscriptions)),
+                ("config-delivery", Some(delivery)),
+                ("stdout-writer", Some(stdout)),
+                ("file-writer", Some(file)),
+                ("kubernetes", kubernetes),
+                ("http-server", Some(http)),
+                ("signals", Some(signals_thread)),
+            ]
+            .into_iter()
+            .filter_map(|(name, thread)| Some((name, thread?)))
+            .collect(),
             remarks,
             nats,
             rest,
@@ -225,11 +334,55 @@ impl Daemon {
     }
 }
 
+/// The client of the API server; `None` where there is none, which the health says.
+fn api_server(
+    options: &Options,
+    health: &Health,
+    metrics: &Arc<Metrics>,
+    remarks: &mut Vec<(log::Level, String)>,
+) -> Option<Client> {
+    if options.standalone {
+        health.set(Part::Kubernetes, State::Disabled, "standalone");
+        return None;
+    }
+    let (host, port) = &options.kubernetes;
+    match ServerAddress::new(host.as_deref(), port.as_deref()) {
+        Ok(address) => {
+            let account = ServiceAccount::new(&options.paths.service_account_dir);
+            Some(Client::new(&address, account, Arc::clone(metrics)))
+        }
+        Err(error) => {
+            health.set(Part::Kubernetes, State::NotReady, &error.to_string());
+            remarks.push((log::Level::Warn, format!("no Kubernetes: {error}")));
+            None
+        }
+    }
+}
+
+/// How the pod is deleted when the application cannot be configured.
+fn pod_deletion(to: Option<Sender<Command>>) -> Box<dyn Fn(&'static str) + Send> {
+    Box::new(move |reason| {
+        let Some(to) = &to else {
+            log::error!("{reason}; there is no Kubernetes to delete the pod");
+            return;
+        };
+        // Nobody waits for what becomes of it: the thread logs it.
+        let (reply, _) = bounded(1);
+        let command = Command::DeletePod {
+            reason: reason.to_owned(),
+            time: KUBE_CALL_TIME,
+            reply,
+        };
+        if to.try_send(command).is_err() {
+            log::error!("{reason}; the pod is not deleted: CIM has too much to ask of Kubernetes");
+        }
+    })
+}
+
 fn info(identity: &Identity, nats: SocketAddr, max_payload: usize) -> Info {
-    let mut random = [0u8; 55];
-    // Without randomness the id is the same at each start, which only a client's log would show.
-    let _ = rustix::rand::getrandom(&mut random, rustix::rand::GetRandomFlags::empty());
-    let letters = random.map(|byte| {
+    let mut bytes = [0u8; 55];
+    random::fill(&mut bytes);
+    let letters = bytes.map(|byte| {
         char::from(
             b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"
                 .get(usize::from(byte % 32))

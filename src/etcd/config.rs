@@ -16,7 +16,7 @@ use crate::settings::file::{self, FileError};
 use crate::settings::problem::shown;
 
 /// Settings of a [`Client`](super::Client).
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Config {
     /// `host:port`, `http://host:port` or `https://host:port`; without a scheme it is `http`. At least one.
     pub endpoints: Vec<String>,

@@ -153,6 +153,11 @@ impl EtcdError {
         }
     }
 
+    /// The user may not do this, though perhaps other things.
+    pub fn is_permission(&self) -> bool {
+        matches!(self, Self::Refused { code, .. } if *code == PERMISSION_DENIED)
+    }
+
     /// Another endpoint may do better.
     pub(super) fn is_of_the_endpoint(&self) -> bool {
         matches!(

@@ -1,11 +1,11 @@
 //! The one function by which CIM raises events of its own, and the queue behind it.
 
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 
 use super::own::{KEY, OwnEvent};
+use crate::clock;
 use crate::identity::Identity;
 use crate::limits::OWN_EVENTS;
 use crate::metrics::Metrics;
@@ -47,8 +47,7 @@ impl OwnEvents {
     /// Raises `event`, now. Never blocks: when the queue is full, or nobody takes from it any more, the event is dropped and
     /// counted.
     pub fn raise(&self, event: OwnEvent) {
-        let since = SystemTime::now().duration_since(UNIX_EPOCH);
-        let time_ms = since.map_or(0, |since| i64::try_from(since.as_millis()).unwrap_or(0));
+        let time_ms = i64::try_from(clock::now_ms()).unwrap_or(i64::MAX);
         let raised = RaisedEvent {
             key: KEY,
             value: event.json(&(self.identity)(), time_ms),
@@ -116,13 +115,13 @@ mod tests {
             ..identity()
         }));
         events.raise(OwnEvent::ConfigUpdateUnused);
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+        let now = clock::now_ms();
         for (event, microservice) in raised.try_iter().zip(["", "ms1"]) {
             assert_eq!(event.key, "EVENT");
             let json: serde_json::Value = serde_json::from_slice(&event.value).unwrap();
             assert_eq!(json["sourceHeaders"]["microservice"], microservice);
             let raised_s = json["eventTime"].as_u64().unwrap() / 1000;
-            assert!(now.as_secs().abs_diff(raised_s) < 60);
+            assert!((now / 1000).abs_diff(raised_s) < 60);
         }
     }
 

@@ -2,7 +2,7 @@
 
 use super::assert_showable;
 use crate::limits;
-use crate::registration::{Application, Facts, Overrides, Registrar, register};
+use crate::registration::{Application, Facts, Overrides, Registrar, register, success};
 use crate::settings::document::{CimDocument, DocumentError};
 use crate::settings::infra::{self, InfraDocument};
 use crate::settings::table::MEMBERS;
@@ -65,13 +65,16 @@ pub fn common_infra(data: &[u8]) {
 
 /// Any body of a registration is answered with 200 or 400 and JSON that says the same; what CIM logs of it may be shown.
 pub fn registration(data: &[u8]) {
-    let (answer, application) = register(data, &mut Accepting);
-    let status = if application.is_some() { 200 } else { 400 };
+    let result = register(data, &mut Accepting);
+    let (answer, status) = match &result {
+        Ok(_) => (success(&Accepting.facts()), 200),
+        Err(answer) => (answer.clone(), 400),
+    };
     assert_eq!(answer.status, status);
     let body: serde_json::Value = serde_json::from_slice(&answer.body).expect("JSON");
     let word = if status == 200 { "success" } else { "failure" };
     assert_eq!(body.get("status").and_then(|s| s.as_str()), Some(word));
-    if let Some(application) = application {
+    if let Ok(application) = result {
         assert_showable(&application.to_string());
     }
 }

@@ -13,15 +13,17 @@
 //!
 //! One slash at the end of a path makes no difference, nor does a query.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use serde_json::json;
 
 use super::origin::is_foreign;
 use super::{Answer, Handler, Method, Request, Response, Scope, Wake};
+use crate::change_set::history::History;
 use crate::health::{Health, Part, State};
 use crate::metrics::Metrics;
 use crate::registration::{self, Registrar};
+use crate::settings::Store;
 
 /// The path of the last change sets.
 pub const HISTORY_PATH: &str = "/api/v1/_operations/config/history";
@@ -33,8 +35,10 @@ const METRICS_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 pub struct Operations<R> {
     /// What `/metrics` shows.
     pub metrics: Arc<Metrics>,
-    /// `cim_settings.enable_kpi` at the start (CONTRACT section 1: it does not change at run time).
-    pub metrics_enabled: bool,
+    /// `cim_settings.enable_kpi` says whether `/metrics` is there.
+    pub settings: Arc<Store>,
+    /// What `cim history` shows.
+    pub history: Arc<Mutex<History>>,
     /// What `/healthz` and `/readyz` show.
     pub health: Arc<Health>,
     /// What a registration sets going.
@@ -44,6 +48,7 @@ pub struct Operations<R> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Route {
     Register,
+    History,
     Metrics,
     Healthz,
     Readyz,
@@ -57,6 +62,7 @@ impl Route {
             "/healthz" => Some(Self::Healthz),
             "/readyz" => Some(Self::Readyz),
             registration::PATH if scope == Scope::All => Some(Self::Register),
+            HISTORY_PATH if scope == Scope::All => Some(Self::History),
             _ => None,
         }
     }
@@ -64,64 +70,76 @@ impl Route {
     fn allow(self) -> &'static str {
         match self {
             Self::Register => "POST",
-            Self::Metrics | Self::Healthz | Self::Readyz => "GET, HEAD",
+            Self::History | Self::Metrics | Self::Healthz | Self::Readyz => "GET, HEAD",
         }
     }
 
     fn allows(self, method: Method) -> bool {
         match self {
             Self::Register => method == Method::Post,
-            Self::Metrics | Self::Healthz | Self::Readyz => method.is_safe(),
+            Self::History | Self::Metrics | Self::Healthz | Self::Readyz => method.is_safe(),
         }
     }
 }
 
 impl<R: Registrar> Handler for Operations<R> {
-    fn answer(&mut self, scope: Scope, request: &Request, _wake: &Wake) -> Answer {
-        Answer::Now(self.respond(scope, request))
+    fn answer(&mut self, scope: Scope, request: &Request, wake: &Wake) -> Answer {
+        match self.route(scope, request) {
+            Ok(Route::Register) => self.register(&request.body, wake),
+            Ok(Route::History) => Answer::Now(self.history()),
+            Ok(Route::Metrics) => Answer::Now(self.metrics()),
+            Ok(Route::Healthz) => Answer::Now(self.healthz()),
+            Ok(Route::Readyz) => Answer::Now(self.readyz()),
+            Err(response) => Answer::Now(response),
+        }
     }
 }
 
 impl<R: Registrar> Operations<R> {
-    /// The answer to `request`, which came in through `scope`.
-    pub fn respond(&mut self, scope: Scope, request: &Request) -> Response {
+    /// Where `request` goes that came in through `scope`, or why it goes nowhere.
+    fn route(&self, scope: Scope, request: &Request) -> Result<Route, Response> {
         let Some(route) = Route::find(&request.path, scope) else {
-            return Response::error(404, "there is nothing at this path");
+            return Err(Response::error(404, "there is nothing at this path"));
         };
         if !route.allows(request.method) {
             let allow = route.allow();
-            return Response {
+            return Err(Response {
                 allow: Some(allow),
                 ..Response::error(405, &format!("this path takes {allow}"))
-            };
+            });
         }
         if is_foreign(request) {
-            return Response::error(403, "refused: sent by a web page from elsewhere (Origin)");
+            let refused = "refused: sent by a web page from elsewhere (Origin)";
+            return Err(Response::error(403, refused));
         }
-        match route {
-            Route::Register => self.register(&request.body),
-            Route::Metrics => self.metrics(),
-            Route::Healthz => self.healthz(),
-            Route::Readyz => self.readyz(),
-        }
+        Ok(route)
     }
 
-    fn register(&mut self, body: &[u8]) -> Response {
-        let (response, application) = registration::register(body, &mut self.registrar);
-        if let Some(application) = application {
-            self.metrics.registrations.inc();
-            log::info!("application registered: {application}");
-            self.health.set(
-                Part::Application,
-                State::Ready,
-                &format!("registered: {application}"),
-            );
-        }
-        response
+    fn register(&mut self, body: &[u8], wake: &Wake) -> Answer {
+        let application = match registration::register(body, &mut self.registrar) {
+            Ok(application) => application,
+            Err(response) => return Answer::Now(response),
+        };
+        self.metrics.registrations.inc();
+        log::info!("application registered: {application}");
+        self.health.set(
+            Part::Application,
+            State::Ready,
+            &format!("registered: {application}"),
+        );
+        self.registrar.answer(wake)
+    }
+
+    fn history(&self) -> Response {
+        let history = self.history.lock().unwrap_or_else(PoisonError::into_inner);
+        Response::json(
+            200,
+            &json!({"change_sets": history.records().collect::<Vec<_>>()}),
+        )
     }
 
     fn metrics(&self) -> Response {
-        if !self.metrics_enabled {
+        if !self.settings.load().cim.cim_settings.enable_kpi {
             return Response::error(
                 404,
                 "metrics are off: cimConfig.cim_settings.enable_kpi is false",

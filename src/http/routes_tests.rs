@@ -5,6 +5,7 @@ use serde_json::Value;
 use super::*;
 use crate::http::Version;
 use crate::registration::{Application, Facts, Overrides};
+use crate::settings::Settings;
 
 struct Fake;
 
@@ -21,8 +22,9 @@ impl Registrar for Fake {
 fn operations() -> Operations<Fake> {
     Operations {
         metrics: Arc::new(Metrics::new("p").unwrap()),
-        metrics_enabled: true,
+        settings: Arc::new(Store::new(Settings::default())),
         health: Arc::new(Health::new()),
+        history: Default::default(),
         registrar: Fake,
     }
 }
@@ -37,6 +39,14 @@ fn request(method: Method, path: &str) -> Request {
         body: b"{}".to_vec(),
         keep_alive: true,
         version: Version::Http11,
+    }
+}
+
+/// The answer, which is there at once.
+fn respond(operations: &mut Operations<Fake>, scope: Scope, request: &Request) -> Response {
+    match operations.answer(scope, request, &Wake::new(|| {})) {
+        Answer::Now(response) => response,
+        Answer::Later(_) => panic!("later"),
     }
 }
 
@@ -73,7 +83,7 @@ fn paths_and_methods() {
         (All, Get, registration::PATH, 405, Some("POST")),
         (All, Head, registration::PATH, 405, Some("POST")),
     ] {
-        let response = operations().respond(scope, &request(method, path));
+        let response = respond(&mut operations(), scope, &request(method, path));
         assert_eq!(
             (response.status, response.allow),
             (status, allow),
@@ -87,7 +97,11 @@ fn paths_and_methods() {
 
 #[test]
 fn metrics_text() {
-    let response = operations().respond(Scope::All, &request(Method::Get, "/metrics"));
+    let response = respond(
+        &mut operations(),
+        Scope::All,
+        &request(Method::Get, "/metrics"),
+    );
     assert_eq!(response.content_type, METRICS_TYPE);
     let text = String::from_utf8(response.body).unwrap();
     assert!(text.contains("cim_registrations_total{pod=\"p\"} 0\n"));
@@ -96,8 +110,14 @@ fn metrics_text() {
 #[test]
 fn metrics_that_are_off_say_so() {
     let mut operations = operations();
-    operations.metrics_enabled = false;
-    let response = operations.respond(Scope::All, &request(Method::Get, "/metrics"));
+    let mut settings = Settings::default();
+    settings.cim.cim_settings.enable_kpi = false;
+    operations.settings.replace(settings);
+    let response = respond(
+        &mut operations,
+        Scope::All,
+        &request(Method::Get, "/metrics"),
+    );
     assert_eq!(response.status, 404);
     assert!(
         json(&response)["error"]
@@ -112,7 +132,7 @@ fn a_web_page_from_elsewhere_cannot_register() {
     let mut operations = operations();
     let mut request = request(Method::Post, registration::PATH);
     request.origin = Some("https://evil.example".into());
-    assert_eq!(operations.respond(Scope::All, &request).status, 403);
+    assert_eq!(respond(&mut operations, Scope::All, &request).status, 403);
     assert_eq!(operations.metrics.registrations.get(), 0);
 }
 
@@ -121,9 +141,9 @@ fn a_registration_is_counted_and_shown() {
     let mut operations = operations();
     let mut request = request(Method::Post, registration::PATH);
     request.body = br#"{"container_name":"a\u0007b","container_id":"1"}"#.to_vec();
-    assert_eq!(operations.respond(Scope::All, &request).status, 200);
+    assert_eq!(respond(&mut operations, Scope::All, &request).status, 200);
     request.body = b"{".to_vec();
-    assert_eq!(operations.respond(Scope::All, &request).status, 400);
+    assert_eq!(respond(&mut operations, Scope::All, &request).status, 400);
     assert_eq!(operations.metrics.registrations.get(), 1);
     let report = operations.health.report();
     let part = report
@@ -141,13 +161,13 @@ fn health_and_readiness() {
     let metrics = Arc::clone(&operations.metrics);
     let mut get = |path: &str, health: &dyn Fn(&Health)| {
         health(&operations.health);
-        let response = operations.respond(Scope::All, &request(Method::Get, path));
+        let response = respond(&mut operations, Scope::All, &request(Method::Get, path));
         (response.status, json(&response).to_string())
     };
     assert_eq!(get("/healthz", &|_| {}), (200, r#"{"status":"ok"}"#.into()));
     let parts = |nats: &str, logs: &str| {
         format!(
-            r#""parts":{{"nats":{{{nats}}},"logs":{{{logs}}},"http":{{"state":"ready","needed":true,"reason":""}},"application":{{"state":"not ready","needed":false,"reason":"not yet"}}}}}}"#
+            r#""parts":{{"nats":{{{nats}}},"logs":{{{logs}}},"http":{{"state":"ready","needed":true,"reason":""}},"etcd":{{"state":"not ready","needed":false,"reason":"not yet"}},"application":{{"state":"not ready","needed":false,"reason":"not yet"}},"kubernetes":{{"state":"not ready","needed":false,"reason":"not yet"}}}}}}"#
         )
     };
     let written = r#""state":"ready","needed":false,"reason":"log lines are written""#;

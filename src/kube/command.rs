@@ -9,11 +9,11 @@ use super::{Deleted, KubeError, Pod};
 /// A command. Whoever waits for a reply gives a channel with room for it, and a limit to its own wait: a call that is under way
 /// comes first.
 pub enum Command {
-    /// An application has registered, and neither a mounted cim.json nor the ConfigMap is known: make it.
-    CreateConfigMap {
-        /// After this time `done` is called all the same; the ConfigMap is made in the background.
+    /// An application has registered. Where there is neither a mounted cim.json nor the ConfigMap, that is made.
+    Registered {
+        /// After this time `done` is called all the same; what is missing is done in the background.
         until: Instant,
-        /// Called when the ConfigMap exists, when it cannot be made now, or at `until`.
+        /// Called once all is known and the ConfigMap is there, when that may take long, or at `until`.
         done: Box<dyn FnOnce() + Send>,
     },
     /// Delete the own pod, so that application and sidecar start together.

@@ -102,10 +102,14 @@ impl Schedule {
 
     /// `step` is wanted.
     pub fn wants(&self, step: Step) -> bool {
-        self.0
-            .iter()
-            .zip(ORDER)
-            .any(|(pending, other)| other == step && pending.is_some())
+        let mut steps = self.0.iter().zip(ORDER);
+        steps.any(|(pending, other)| other == step && pending.is_some())
+    }
+
+    /// There is a step that has not failed yet: it is tried next. When a failed one is done, nobody knows.
+    pub fn settles_soon(&self) -> bool {
+        let mut pending = self.0.iter().flatten();
+        pending.any(|pending| pending.failure.is_none())
     }
 
     fn place(&mut self, step: Step) -> &mut Option<Pending> {
@@ -185,6 +189,7 @@ mod tests {
         );
         assert_eq!(schedule.next(at(10)), Next::At(at(30)));
         assert_eq!(schedule.failure(), Some("a"));
+        assert!(!schedule.settles_soon());
         schedule.want(Step::Pod, at(11));
         assert_eq!(schedule.next(at(11)), Next::At(at(30)), "wanted already");
         assert!(schedule.failed(Step::Pod, "b".to_owned(), at(30), delay));
@@ -195,6 +200,8 @@ mod tests {
         );
         assert!(!schedule.failed(Step::Pod, "late".to_owned(), start, delay));
         assert!(!schedule.wants(Step::Pod));
+        schedule.want(Step::Pod, start);
+        assert!(schedule.wants(Step::Pod) && schedule.settles_soon());
     }
 
     #[test]

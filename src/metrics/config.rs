@@ -1,11 +1,11 @@
 //! Series about configuration: change sets, the first configuration, etcd.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use prometheus::{Gauge, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge};
 
 use super::Maker;
+use crate::clock;
 
 /// Seconds: from half a millisecond (loopback) to the application's longest answer.
 const LATENCY_BUCKETS: [f64; 14] = [
@@ -133,20 +133,15 @@ impl ConfigMetrics {
     /// etcd has said how far it is.
     pub fn progress(&self, revision: i64) {
         self.revision.set(revision);
-        self.progress_ms.store(now_ms(), Ordering::Relaxed);
+        self.progress_ms.store(clock::now_ms(), Ordering::Relaxed);
     }
 
     /// Sets what depends on the time of the scrape.
     pub(super) fn age(&self) {
         let at = self.progress_ms.load(Ordering::Relaxed);
         if at > 0 {
-            let age_ms = now_ms().saturating_sub(at);
+            let age_ms = clock::now_ms().saturating_sub(at);
             self.progress_age.set(age_ms as f64 / 1000.0);
         }
     }
-}
-
-fn now_ms() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH);
-    since.map_or(0, |since| since.as_millis() as u64)
 }

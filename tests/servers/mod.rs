@@ -1,6 +1,6 @@
 //! The servers that CIM talks to: real ones, which a test can kill, freeze and restart, and small stand-ins in this process for
 //! tests that need no other program. A test file that has `mod servers;` has `mod support;` too.
-//! Stand-ins and real programs that CIM talks to. Each ends with its value, and has free ports.
+//! Each has free ports, and ends with its value.
 #![allow(
     dead_code,
     unused_imports,
@@ -11,13 +11,19 @@
     clippy::panic
 )]
 
+pub mod app;
 pub mod etcd;
 pub mod gateway;
+pub mod h2c;
+pub mod kube;
 pub mod recorder;
 pub mod store;
+pub mod tmaas;
 
+pub use app::{Behaviour, Reply, ReplyStatus, TestApp};
 pub use etcd::{Etcd, EtcdOptions, Found};
 pub use gateway::EtcdGateway;
+pub use kube::Kube;
 pub use recorder::Recorder;
 pub use store::Change;
 
@@ -71,7 +77,3 @@ pub fn prefix_end(prefix: &str) -> Vec<u8> {
     *end.last_mut().expect("a prefix") += 1;
     end
 }
-pub mod app;
-pub mod h2c;
-
-pub use app::{Behaviour, Reply, ReplyStatus, TestApp};

@@ -261,6 +261,8 @@ fn command(options: &Options, dir: &Path, log_dir: &Path) -> Command {
         .env("CIM_SHIPPED_CONF_FILE", dir.join("shipped-cim.json"))
         .env("CIM_INFRA_FILE", dir.join("common-infra.json"))
         .env("CIM_SERVICE_ACCOUNT_DIR", dir.join("serviceaccount"))
+        // Where nobody listens: the port of an application that is not there must not be somebody else's.
+        .env("CIM_APP_URL", "http://127.0.0.1:1")
         .env("RUST_BACKTRACE", "1")
         .envs(options.env.iter().map(|(name, value)| (name, value)))
         .current_dir(dir)

@@ -14,6 +14,7 @@ use cim::http::{
 };
 use cim::metrics::Metrics;
 use cim::registration::{Application, Facts, Overrides, Registrar};
+use cim::settings::{Settings, Store};
 use cim::threads::http_server::{HttpServer, Stopper};
 use cim::threads::spawn::NOTICES;
 use crossbeam_channel::bounded;
@@ -93,8 +94,9 @@ impl Server {
         let metrics = Arc::new(Metrics::new("cnf-0").unwrap());
         let operations = Operations {
             metrics: metrics.clone(),
-            metrics_enabled: true,
+            settings: Arc::new(Store::new(Settings::default())),
             health: Arc::new(Health::new()),
+            history: Default::default(),
             registrar: Anything,
         };
         Self::with(limits, metrics, operations)

@@ -10,7 +10,7 @@ use super::super::key::ChangeSet;
 use super::super::memory::Own;
 use super::super::testing::etcd::Stream;
 use super::oracle::Oracle;
-use crate::limits::REPLY_TIME;
+use crate::limits::CONFIG_REPLY_TIME;
 
 /// The channel between the two threads.
 pub const CHANNEL: usize = 4;
@@ -41,7 +41,7 @@ pub enum Io {
 
 impl Cim {
     pub fn start(own: Own, self_with_config_map: bool) -> Self {
-        let mut delivery = Delivery::new(own.clone(), REPLY_TIME);
+        let mut delivery = Delivery::new(own.clone(), CONFIG_REPLY_TIME);
         delivery.set_self_with_config_map(self_with_config_map);
         Self {
             intake: Intake::new(own, StartedWith::default()),

@@ -7,7 +7,7 @@ use super::super::delivery::{Finished, PostOutcome};
 use super::super::key::ChangeSet;
 use super::super::outcome::Outcome;
 use crate::events::own::OwnEvent;
-use crate::limits::{APP_RETRY_TIME, REPLY_TIME, UPDATE_CONFIG_TIME};
+use crate::limits::{APP_RETRY_TIME, CONFIG_REPLY_TIME, UPDATE_CONFIG_TIME};
 
 /// One delivery, as it is seen from outside.
 pub struct Oracle {
@@ -52,7 +52,10 @@ impl Oracle {
 
     /// Time has passed, before anything else happens.
     pub fn on_time(&mut self, now: Instant) {
-        if self.accepted.is_some_and(|at| now >= at + REPLY_TIME) {
+        if self
+            .accepted
+            .is_some_and(|at| now >= at + CONFIG_REPLY_TIME)
+        {
             self.decide("-1");
         }
     }
@@ -128,7 +131,7 @@ impl Oracle {
         let succeeded = matches!(finished.outcome, Outcome::Success | Outcome::SelfApplied);
         assert_eq!(succeeded, !value.starts_with('-'));
         assert_eq!(finished.outcome == Outcome::Unused, value == "-2");
-        let latest = finished.sent + UPDATE_CONFIG_TIME + REPLY_TIME;
+        let latest = finished.sent + UPDATE_CONFIG_TIME + CONFIG_REPLY_TIME;
         assert!(finished.decided <= latest, "{self:?}");
     }
 }

@@ -116,7 +116,7 @@ fn deleted(grace_s: i64) -> Option<PodEnd> {
 
 macro_rules! golden {
     ($($name:literal)*) => {
-        [$(($name, include_str!(concat!("../../tests/golden/9-termination/", $name, ".result.json")))),*]
+        [$(($name, include_str!(concat!("../tests/golden/9-termination/", $name, ".result.json")))),*]
     };
 }
 

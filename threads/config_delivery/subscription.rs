@@ -1,0 +1,105 @@
+//! When the puts at subscription time are due, and doing them.
+
+use std::time::Instant;
+
+use crate::backoff::Backoff;
+use crate::chain::chain;
+use crate::change_set::StartedWith;
+use crate::change_set::calls;
+use crate::change_set::memory::Own;
+use crate::change_set::subscription::{puts, resumes};
+use crate::etcd::{Client, EtcdError, Recovery};
+use crate::limits::{ETCD_RETRY_FIRST, ETCD_RETRY_LAST};
+
+/// The puts of one pod. They are due once the application has registered, and once more when the ConfigMap is there. Before that one
+/// look is due: a pod with a memory in etcd goes on where it was, since an application that runs does not register again because CIM
+/// was killed.
+pub(super) struct Subscription {
+    own: Own,
+    registrations: u64,
+    /// The look was taken.
+    looked: bool,
+    /// What was put last.
+    put: Option<StartedWith>,
+    backoff: Backoff,
+    again: Option<Instant>,
+}
+
+impl Subscription {
+    pub fn new(own: Own) -> Self {
+        Self {
+            own,
+            registrations: 0,
+            looked: false,
+            put: None,
+            backoff: Backoff::new(ETCD_RETRY_FIRST, ETCD_RETRY_LAST),
+            again: None,
+        }
+    }
+
+    /// The application has registered so often; true when that is news.
+    pub fn registered(&mut self, registrations: u64) -> bool {
+        let news = registrations != self.registrations;
+        if news {
+            self.registrations = registrations;
+            self.again = None;
+        }
+        news
+    }
+
+    /// When [`Self::is_due`] may be true again without news.
+    pub fn deadline(&self) -> Option<Instant> {
+        self.again
+    }
+
+    pub fn is_due(&self, started_with: &StartedWith, now: Instant) -> bool {
+        let put = self.registrations > 0 && self.put.as_ref() != Some(started_with);
+        (put || !self.looked) && self.again.is_none_or(|again| now >= again)
+    }
+
+    /// Looks, and puts. True when change sets may be delivered.
+    pub fn run(
+        &mut self,
+        client: &mut Client,
+        started_with: &StartedWith,
+    ) -> Result<bool, EtcdError> {
+        let found = calls::read_keys(client, &self.own.keys())?;
+        if self.registrations > 0 {
+            let puts = puts(&self.own, &found, started_with);
+            if !puts.is_empty() {
+                calls::put_all(client, &puts)?;
+            }
+            for put in &puts {
+                log::info!("the pod started with {} = {}", put.key, put.value);
+            }
+            self.put = Some(started_with.clone());
+        }
+        self.looked = true;
+        self.again = None;
+        self.backoff.reset();
+        Ok(self.registrations > 0 || resumes(&self.own, &found))
+    }
+
+    /// [`Self::run`] has failed. True when change sets may be delivered all the same: etcd takes no such puts from CIM.
+    pub fn failed(
+        &mut self,
+        error: &EtcdError,
+        started_with: StartedWith,
+        now: Instant,
+        random: u64,
+    ) -> bool {
+        let error_text = chain(error);
+        if error.recovery() == Recovery::GiveUp {
+            log::error!("etcd refuses what the pod started with: {error_text}");
+            self.looked = true;
+            self.again = None;
+            if self.registrations > 0 {
+                self.put = Some(started_with);
+            }
+            return self.registrations > 0;
+        }
+        log::warn!("what the pod started with cannot be put into etcd: {error_text}; trying again");
+        self.again = Some(now + self.backoff.next(random));
+        false
+    }
+}
