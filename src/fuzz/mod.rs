@@ -8,6 +8,7 @@
     reason = "a panic is how a target says that something does not hold"
 )]
 
+mod change_set;
 mod documents;
 mod etcd;
 mod http;
@@ -15,6 +16,7 @@ mod logs;
 mod nats;
 mod wire;
 
+pub use change_set::{change_set_key, config_answer};
 pub use documents::{cim_json, common_infra, registration};
 pub use etcd::etcd_frame;
 pub use http::http_request;
@@ -27,9 +29,12 @@ pub type Target = (&'static str, fn(&[u8]));
 
 /// Every target.
 pub const TARGETS: [Target; 11] = [
+pub const TARGETS: [Target; 12] = [
     ("backup_name", backup_name),
+    ("change_set_key", change_set_key),
     ("cim_json", cim_json),
     ("common_infra", common_infra),
+    ("config_answer", config_answer),
     ("container_names", container_names),
     ("etcd_frame", etcd_frame),
     ("event", event),

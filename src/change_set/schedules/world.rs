@@ -1,5 +1,6 @@
 //! The world of one schedule.
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
@@ -81,6 +82,8 @@ struct Planned {
 pub struct World {
     random: Random,
     tell: bool,
+    /// What has happened, when it is to be told.
+    pub told: RefCell<Vec<String>>,
     now: Instant,
     own: Own,
     self_with_config_map: bool,
@@ -110,6 +113,7 @@ impl World {
         Self {
             random,
             tell,
+            told: RefCell::default(),
             now: Instant::now(),
             own: own(),
             self_with_config_map,
@@ -128,7 +132,7 @@ impl World {
         }
     }
 
-    pub fn run(mut self) -> Seen {
+    pub fn run(&mut self) -> Seen {
         for _ in 0..STEPS {
             match self.random.below(100) {
                 0..10 => self.put(),
@@ -151,7 +155,7 @@ impl World {
         for _ in 0..SETTLING_STEPS {
             if self.is_done() {
                 self.assert_end();
-                return self.seen;
+                return std::mem::take(&mut self.seen);
             }
             if !self.work() {
                 self.pass_time();
@@ -168,7 +172,7 @@ impl World {
 
     fn say(&self, what: impl FnOnce() -> String) {
         if self.tell {
-            eprintln!("{}", what());
+            self.told.borrow_mut().push(what());
         }
     }
 
