@@ -283,7 +283,7 @@ impl Worker {
     fn say_how_it_is(&self) {
         let (state, reason) = match self.schedule.failure() {
             Some(failure) => (State::NotReady, failure.to_owned()),
-            None if self.schedule.wants(Step::Pod) => (State::NotReady, "not yet".to_owned()),
+            None if self.schedule.settles_soon() => (State::NotReady, "not yet".to_owned()),
             None => (
                 State::Ready,
                 match self.k.settings.config_map() {

@@ -167,6 +167,9 @@ impl From<ureq::Error> for Cause {
             ureq::Error::Protocol(_) | ureq::Error::LargeResponseHeader(..) => {
                 Self::Answer("it is no HTTP that a server should send".to_owned())
             }
+            ureq::Error::Io(error) if error.kind() == ErrorKind::UnexpectedEof => {
+                Self::Unreachable("the connection was closed without an answer".to_owned())
+            }
             // What rustls does not accept comes as InvalidData out of the handshake.
             ureq::Error::Io(error) if error.kind() == ErrorKind::InvalidData => {
                 Self::Tls(excerpt(&error.to_string()))
