@@ -216,9 +216,8 @@ fn configuration(moved: &mut Moved) {
     // More answers than wait while the application is asked.
     app.on("/updateConfig", Behaviour::Never);
     etcd.put(&key("app.json", 6), "[]");
-    let mut flood =
-        || (0..CONFIG_ANSWERS * 2).for_each(|_| wire.publish("CONFIG", foreign.as_bytes()));
-    moved.until(&cim, "cim_inbox_dropped_total CONFIG", || flood());
+    let flood = || (0..CONFIG_ANSWERS * 2).for_each(|_| wire.publish("CONFIG", foreign.as_bytes()));
+    moved.until(&cim, "cim_inbox_dropped_total CONFIG", flood);
 }
 
 /// More events of CIM's own than are taken: no daemon raises so many at once.

@@ -12,6 +12,7 @@ mod change_set;
 mod documents;
 mod etcd;
 mod http;
+mod kube;
 mod logs;
 mod nats;
 mod wire;
@@ -20,6 +21,7 @@ pub use change_set::{change_set_key, config_answer};
 pub use documents::{cim_json, common_infra, registration};
 pub use etcd::etcd_frame;
 pub use http::http_request;
+pub use kube::{kube_pod, settings_patch};
 pub use logs::{backup_name, container_names, json_line};
 pub use nats::nats_stream;
 pub use wire::{event, log_message};
@@ -28,8 +30,7 @@ pub use wire::{event, log_message};
 pub type Target = (&'static str, fn(&[u8]));
 
 /// Every target.
-pub const TARGETS: [Target; 11] = [
-pub const TARGETS: [Target; 12] = [
+pub const TARGETS: [Target; 15] = [
     ("backup_name", backup_name),
     ("change_set_key", change_set_key),
     ("cim_json", cim_json),
@@ -40,9 +41,11 @@ pub const TARGETS: [Target; 12] = [
     ("event", event),
     ("http_request", http_request),
     ("json_line", json_line),
+    ("kube_pod", kube_pod),
     ("log_message", log_message),
     ("nats_stream", nats_stream),
     ("registration", registration),
+    ("settings_patch", settings_patch),
 ];
 
 /// A text that is shown to people stays on one line and moves no cursor.

@@ -220,7 +220,8 @@ impl Store {
                 Patches::OfSameBase
             }
         };
-        let changes = self.put(&mut state, edit, |_| first);
+        let counts = first && state.sources.loaded.cim_source != Source::File;
+        let changes = self.put(&mut state, edit, |_| counts);
         error.map_or(Ok(changes), Err)
     }
 

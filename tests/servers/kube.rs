@@ -11,7 +11,7 @@
     clippy::panic
 )]
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -26,6 +26,11 @@ use rustls::pki_types::PrivateKeyDer;
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use serde_json::{Value, json};
 use tempfile::TempDir;
+
+#[path = "kube_api.rs"]
+mod api;
+
+use api::{Objects, Reply};
 
 /// No connection is read for longer: a test has ended by then.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -72,12 +77,8 @@ struct Shared {
 
 struct State {
     tls: Arc<ServerConfig>,
-    token: String,
     fault: Option<Fault>,
-    /// `verb resource` that the service account's role lacks.
-    forbidden: BTreeSet<String>,
-    /// By path without the query.
-    objects: BTreeMap<String, Value>,
+    api: Objects,
     seen: Vec<Seen>,
     open: Vec<TcpStream>,
     connections: usize,
@@ -93,10 +94,8 @@ impl Kube {
         let shared = Arc::new(Shared {
             state: Mutex::new(State {
                 tls,
-                token: "token-1".to_owned(),
                 fault: None,
-                forbidden: BTreeSet::new(),
-                objects: BTreeMap::new(),
+                api: Objects::new("token-1"),
                 seen: Vec::new(),
                 open: Vec::new(),
                 connections: 0,
@@ -156,16 +155,16 @@ impl Kube {
             Some(namespace) => format!("{api}/namespaces/{namespace}/{resource}/{name}"),
             None => format!("{api}/{resource}/{name}"),
         };
-        self.state().objects.insert(path, object);
+        self.state().api.objects.insert(path, object);
     }
 
     pub fn remove(&self, path: &str) {
-        self.state().objects.remove(path).expect("it was there");
+        self.state().api.objects.remove(path).expect("it was there");
     }
 
     /// The object at a path such as `/api/v1/namespaces/ns1/pods/cnf-0`.
     pub fn object(&self, path: &str) -> Option<Value> {
-        self.state().objects.get(path).cloned()
+        self.state().api.objects.get(path).cloned()
     }
 
     pub fn fault(&self, fault: Option<Fault>) {
@@ -177,15 +176,15 @@ impl Kube {
     pub fn forbid(&self, right: &str, forbidden: bool) {
         let mut state = self.state();
         if forbidden {
-            state.forbidden.insert(right.to_owned());
+            state.api.forbidden.insert(right.to_owned());
         } else {
-            state.forbidden.remove(right);
+            state.api.forbidden.remove(right);
         }
     }
 
     /// Only `token` is accepted from now on; the folder keeps the old one.
     pub fn expect_token(&self, token: &str) {
-        self.state().token = token.to_owned();
+        self.state().api.token = token.to_owned();
     }
 
     /// The kubelet's part: another token in the folder, by a swap of links.
@@ -359,7 +358,7 @@ fn serve(socket: TcpStream, shared: &Shared) {
                 body: body.clone(),
                 retry_after: None,
             },
-            Some(Fault::Swallow) | None => state.reply(&request),
+            Some(Fault::Swallow) | None => state.api.reply(&request),
             Some(Fault::Freeze | Fault::Refuse) => return,
         };
         state.seen.push(Seen {
@@ -416,304 +415,6 @@ fn read(stream: &mut impl Read, left: &mut Vec<u8>) -> Option<Request> {
         let count = stream.read(&mut block).ok().filter(|count| *count > 0)?;
         left.extend_from_slice(&block[..count]);
     }
-}
-
-struct Reply {
-    code: u16,
-    body: Vec<u8>,
-    retry_after: Option<u64>,
-}
-
-impl Reply {
-    fn object(code: u16, object: &Value) -> Self {
-        Self {
-            code,
-            body: object.to_string().into_bytes(),
-            retry_after: None,
-        }
-    }
-
-    fn failure(code: u16, message: &str, reason: &str) -> Self {
-        let status = json!({
-            "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
-            "message": message, "reason": reason, "code": code,
-        });
-        Self::object(code, &status)
-    }
-
-    fn bytes(&self) -> Vec<u8> {
-        let retry = self
-            .retry_after
-            .map(|seconds| format!("Retry-After: {seconds}\r\n"))
-            .unwrap_or_default();
-        let head = format!(
-            "HTTP/1.1 {} X\r\nContent-Type: application/json\r\nContent-Length: {}\r\n{retry}\r\n",
-            self.code,
-            self.body.len()
-        );
-        [head.as_bytes(), &self.body].concat()
-    }
-}
-
-/// `/api/v1/namespaces/ns1/pods/cnf-0` in parts.
-struct Target<'a> {
-    resource: &'a str,
-    name: Option<&'a str>,
-}
-
-impl<'a> Target<'a> {
-    fn of(path: &'a str) -> Option<Self> {
-        let parts: Vec<_> = path.strip_prefix('/')?.split('/').collect();
-        let (resource, name) = match parts[..] {
-            [
-                "api",
-                "v1",
-                "namespaces",
-                _,
-                resource @ ("pods" | "configmaps"),
-            ] => (resource, None),
-            [
-                "api",
-                "v1",
-                "namespaces",
-                _,
-                resource @ ("pods" | "configmaps"),
-                name,
-            ] => (resource, Some(name)),
-            [
-                "apis",
-                "rbac.authorization.k8s.io",
-                "v1",
-                resource @ "clusterroles",
-                name,
-            ] => (resource, Some(name)),
-            _ => return None,
-        };
-        Some(Self { resource, name }).filter(|target| target.name != Some(""))
-    }
-}
-
-impl State {
-    fn reply(&mut self, request: &Request) -> Reply {
-        match request.headers.get("authorization") {
-            None => {
-                let message = "forbidden: User \"system:anonymous\" cannot do anything";
-                return Reply::failure(403, message, "Forbidden");
-            }
-            Some(given) if *given != format!("Bearer {}", self.token) => {
-                return Reply::failure(401, "Unauthorized", "Unauthorized");
-            }
-            Some(_) => {}
-        }
-        if request.headers.get("accept").map(String::as_str) != Some("application/json") {
-            return Reply::failure(406, "only application/json is served", "NotAcceptable");
-        }
-        let is_json =
-            request.headers.get("content-type").map(String::as_str) == Some("application/json");
-        if !request.body.is_empty() && !is_json {
-            return Reply::failure(
-                415,
-                "the body must be application/json",
-                "UnsupportedMediaType",
-            );
-        }
-        let (path, query) = request.path.split_once('?').unwrap_or((&request.path, ""));
-        let Some(target) = Target::of(path) else {
-            return Reply::failure(
-                404,
-                "the server could not find the requested resource",
-                "NotFound",
-            );
-        };
-        let verb = match (request.method.as_str(), target.name, target.resource) {
-            ("GET", Some(_), _) => "get",
-            ("GET", None, "pods") => "list",
-            ("DELETE", Some(_), "pods") => "delete",
-            ("POST", None, "configmaps") => "create",
-            _ => {
-                return Reply::failure(
-                    405,
-                    "the server does not allow this method",
-                    "MethodNotAllowed",
-                );
-            }
-        };
-        if self
-            .forbidden
-            .contains(&format!("{verb} {}", target.resource))
-        {
-            let message = format!(
-                "{} is forbidden: User \"system:serviceaccount:ns1:default\" cannot {verb} resource \"{0}\"",
-                target.resource
-            );
-            return Reply::failure(403, &message, "Forbidden");
-        }
-        if verb != "list" && !query.is_empty() {
-            return Reply::failure(400, "no query is known here", "BadRequest");
-        }
-        match verb {
-            "get" => self.get(path, &target),
-            "list" => self.list(path, query),
-            "delete" => self.delete(path, &target, &request.body),
-            _ => self.create(path, &request.body),
-        }
-    }
-
-    fn get(&self, path: &str, target: &Target<'_>) -> Reply {
-        match self.objects.get(path) {
-            Some(object) => Reply::object(200, object),
-            None => not_found(target),
-        }
-    }
-
-    /// Label and field selectors of the form `a=b,c=d`; pages of `limit`.
-    fn list(&self, path: &str, query: &str) -> Reply {
-        let (mut limit, mut from) = (usize::MAX, 0_usize);
-        let mut wanted: Vec<(String, String)> = Vec::new();
-        for (name, value) in query.split('&').filter_map(|pair| pair.split_once('=')) {
-            let value = decoded(value);
-            match name {
-                "limit" => limit = value.parse().unwrap(),
-                "continue" => match value.strip_prefix("from ").map(str::parse) {
-                    Some(Ok(at)) => from = at,
-                    _ => return Reply::failure(410, "the continue token is too old", "Expired"),
-                },
-                "labelSelector" | "fieldSelector" => {
-                    for pair in value.split(',') {
-                        let Some((key, value)) = pair.split_once('=') else {
-                            return Reply::failure(
-                                400,
-                                "unable to parse the selector",
-                                "BadRequest",
-                            );
-                        };
-                        let pointer = match (name, key) {
-                            ("labelSelector", _) => {
-                                let key = key.replace('~', "~0").replace('/', "~1");
-                                format!("/metadata/labels/{key}")
-                            }
-                            (_, "spec.nodeName") => "/spec/nodeName".to_owned(),
-                            _ => {
-                                return Reply::failure(
-                                    400,
-                                    "field label not supported",
-                                    "BadRequest",
-                                );
-                            }
-                        };
-                        wanted.push((pointer, value.to_owned()));
-                    }
-                }
-                _ => return Reply::failure(400, "no such parameter", "BadRequest"),
-            }
-        }
-        let prefix = format!("{path}/");
-        let items: Vec<_> = self
-            .objects
-            .iter()
-            .filter(|(path, _)| path.starts_with(&prefix))
-            .map(|(_, object)| object.clone())
-            .filter(|object| {
-                wanted
-                    .iter()
-                    .all(|(at, value)| object.pointer(at).and_then(Value::as_str) == Some(value))
-            })
-            .collect();
-        let until = from.saturating_add(limit).min(items.len());
-        let next = if until < items.len() {
-            format!("from {until}")
-        } else {
-            String::new()
-        };
-        let page = json!({
-            "kind": "PodList", "apiVersion": "v1",
-            "metadata": {"continue": next}, "items": items[from.min(until)..until],
-        });
-        Reply::object(200, &page)
-    }
-
-    fn delete(&mut self, path: &str, target: &Target<'_>, body: &str) -> Reply {
-        let Ok(options) = serde_json::from_str::<Value>(body) else {
-            return Reply::failure(400, "the body is no JSON", "BadRequest");
-        };
-        if options["kind"] != "DeleteOptions" || options["apiVersion"] != "v1" {
-            return Reply::failure(400, "no DeleteOptions", "BadRequest");
-        }
-        let Some(pod) = self.objects.get_mut(path) else {
-            return not_found(target);
-        };
-        let uid = &options["preconditions"]["uid"];
-        if !uid.is_null() && *uid != pod["metadata"]["uid"] {
-            return Reply::failure(
-                409,
-                "the UID in the precondition is another one",
-                "Conflict",
-            );
-        }
-        let grace = pod["spec"]["terminationGracePeriodSeconds"]
-            .as_i64()
-            .unwrap_or(30);
-        pod["metadata"]["deletionTimestamp"] = "2026-11-23T00:00:00Z".into();
-        pod["metadata"]["deletionGracePeriodSeconds"] = grace.into();
-        Reply::object(200, pod)
-    }
-
-    fn create(&mut self, path: &str, body: &str) -> Reply {
-        let Ok(mut object) = serde_json::from_str::<Value>(body) else {
-            return Reply::failure(400, "the body is no JSON", "BadRequest");
-        };
-        if object["kind"] != "ConfigMap" || object["apiVersion"] != "v1" {
-            return Reply::failure(400, "no ConfigMap", "BadRequest");
-        }
-        let name = object["metadata"]["name"]
-            .as_str()
-            .unwrap_or_default()
-            .to_owned();
-        let is_good = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b"-.".contains(&b);
-        let data = object["data"].as_object();
-        let good = !name.is_empty()
-            && name.bytes().all(is_good)
-            && data.is_some_and(|data| data.values().all(Value::is_string));
-        if !good {
-            return Reply::failure(422, "ConfigMap is invalid: metadata.name", "Invalid");
-        }
-        let namespace = object["metadata"]["namespace"].as_str().unwrap_or_default();
-        if !path.contains(&format!("/namespaces/{namespace}/")) {
-            return Reply::failure(400, "the namespace does not match", "BadRequest");
-        }
-        let path = format!("{path}/{name}");
-        if self.objects.contains_key(&path) {
-            let message = format!("configmaps \"{name}\" already exists");
-            return Reply::failure(409, &message, "AlreadyExists");
-        }
-        object["metadata"]["uid"] = "made".into();
-        let reply = Reply::object(201, &object);
-        self.objects.insert(path, object);
-        reply
-    }
-}
-
-fn not_found(target: &Target<'_>) -> Reply {
-    let name = target.name.unwrap_or_default();
-    let message = format!("{} \"{name}\" not found", target.resource);
-    Reply::failure(404, &message, "NotFound")
-}
-
-/// Undoes percent-encoding.
-fn decoded(text: &str) -> String {
-    let mut bytes = Vec::new();
-    let mut rest = text.as_bytes();
-    while let [first, after @ ..] = rest {
-        rest = after;
-        if let (b'%', [high, low, after @ ..]) = (first, after) {
-            let digits = String::from_utf8(vec![*high, *low]).unwrap();
-            bytes.push(u8::from_str_radix(&digits, 16).expect("percent-encoding"));
-            rest = after;
-        } else {
-            bytes.push(*first);
-        }
-    }
-    String::from_utf8(bytes).unwrap()
 }
 
 /// The pod of the golden samples, with these annotations besides.

@@ -333,6 +333,23 @@ fn the_config_map_lies_between_the_mounted_file_and_the_shipped_one() {
 }
 
 #[test]
+fn a_config_map_beside_a_mounted_file_puts_nothing_in_force() {
+    let dir = Dir::new();
+    dir.write("cim.json", buffer_size(2000));
+    let store = dir.open();
+    dir.write(
+        "cim.json",
+        json!({"cimConfig": {"app_settings": {"http2_enabled": true}}}),
+    );
+    store.reload().unwrap();
+    store.put_config_map(Some(b"{}"), "1").unwrap();
+    assert!(
+        !store.load().cim.app_settings.http2_enabled,
+        "at the next start"
+    );
+}
+
+#[test]
 fn a_config_map_that_cannot_be_used_exists_all_the_same() {
     let dir = Dir::new();
     dir.write("shipped.json", buffer_size(2000));

@@ -1,0 +1,231 @@
+//! The thread `kubernetes` alone: what it learns, what it is told to do, and how it ends.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    missing_docs
+)]
+
+#[path = "servers/kube.rs"]
+mod kube_server;
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use cim::health::{Health, Part, State};
+use cim::identity::{Current, Host, Identity};
+use cim::kube::{Cause, Client, Command, Deleted, ServerAddress, ServiceAccount, Tmaas};
+use cim::limits::KUBE_COMMANDS;
+use cim::metrics::Metrics;
+use cim::options::Names;
+use cim::own_log::OwnLog;
+use cim::settings::{LogLevel, Settings, Store};
+use cim::threads::kubernetes::{Kubernetes, Stopper};
+use cim::threads::spawn::NOTICES;
+use crossbeam_channel::{Sender, bounded};
+use kube_server::{Fault, Kube, golden_pod};
+use serde_json::json;
+
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// The process has one log.
+fn own_log() -> Arc<OwnLog> {
+    static LOG: OnceLock<Arc<OwnLog>> = OnceLock::new();
+    let start = || Arc::new(OwnLog::start(LogLevel::Exception, None).unwrap());
+    Arc::clone(LOG.get_or_init(start))
+}
+
+struct Running {
+    identity: Arc<Current>,
+    settings: Arc<Store>,
+    health: Arc<Health>,
+    changes: Arc<AtomicUsize>,
+    commands: Sender<Command>,
+    stopper: Option<Stopper>,
+    thread: JoinHandle<()>,
+}
+
+impl Running {
+    fn start(kube: &Kube) -> Self {
+        let names = Names {
+            pod: Some("cnf-0".to_owned()),
+            namespace: Some("ns1".to_owned()),
+            ..Names::default()
+        };
+        let environment = Identity::resolve(&names, &Host::default()).0;
+        let identity = Arc::new(Current::new(environment.clone()));
+        let settings = Arc::new(Store::new(Settings::default()));
+        let health = Arc::new(Health::new());
+        let changes = Arc::new(AtomicUsize::new(0));
+        let (commands, commands_in) = bounded(KUBE_COMMANDS);
+        let host = kube.address.ip().to_string();
+        let port = kube.address.port().to_string();
+        let thread = Kubernetes {
+            client: Client::new(
+                &ServerAddress::new(Some(&host), Some(&port)).unwrap(),
+                ServiceAccount::new(kube.service_account()),
+                Arc::new(Metrics::new("cnf-0").unwrap()),
+            ),
+            tmaas: Tmaas::default(),
+            environment,
+            identity: Arc::clone(&identity),
+            settings: Arc::clone(&settings),
+            own_log: own_log(),
+            health: Arc::clone(&health),
+            commands: commands_in,
+            changed: {
+                let changes = Arc::clone(&changes);
+                Box::new(move || {
+                    changes.fetch_add(1, Ordering::SeqCst);
+                })
+            },
+        };
+        let (thread, stopper) = thread.spawn(commands.clone(), &bounded(NOTICES).0).unwrap();
+        Self {
+            identity,
+            settings,
+            health,
+            changes,
+            commands,
+            stopper: Some(stopper),
+            thread,
+        }
+    }
+
+    fn is_ready(&self) -> bool {
+        let report = self.health.report();
+        let mut parts = report.parts.iter();
+        parts.any(|part| part.part == Part::Kubernetes && part.state == State::Ready)
+    }
+
+    /// Stops the thread, which must end soon.
+    #[track_caller]
+    fn stop(mut self) {
+        let start = Instant::now();
+        self.stopper = None;
+        self.thread.join().unwrap();
+        assert!(
+            start.elapsed() < Duration::from_secs(2),
+            "{:?}",
+            start.elapsed()
+        );
+    }
+}
+
+#[track_caller]
+fn eventually(mut condition: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !condition() {
+        assert!(start.elapsed() < PATIENCE, "it never happened");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// A pod whose common-infra.json nobody has: the annotations name no TMaaS.
+fn with_pod() -> Kube {
+    let kube = Kube::start();
+    let tmaas = r#"{"nfId":"nf1","nfServiceType":"svctype"}"#;
+    kube.put_pod(golden_pod(json!({"xgvela.com/tmaas": tmaas})));
+    kube
+}
+
+#[test]
+fn it_learns_tells_of_it_and_keeps_no_socket() {
+    let kube = with_pod();
+    kube.put_config_map(json!({
+        "metadata": {"name": "svctype-cim-v1-mgmt-cfg", "namespace": "ns1"},
+        "data": {"cim.json": r#"{"cimConfig":{"lmaas":{"max_age":3}}}"#, "revision": "2"},
+    }));
+    let running = Running::start(&kube);
+    eventually(|| running.is_ready());
+    let identity = running.identity.load();
+    assert_eq!(identity.microservice.as_deref(), Some("ms1"));
+    assert_eq!(running.settings.load().cim.lmaas.max_age, 3);
+    assert_eq!(running.settings.config_map().as_deref(), Some("2"));
+    assert_eq!(
+        running.changes.load(Ordering::SeqCst),
+        2,
+        "identity, settings"
+    );
+    eventually(|| kube.open() == 0);
+    running.stop();
+}
+
+#[test]
+fn it_reads_and_deletes_the_pod_when_told() {
+    let kube = with_pod();
+    let running = Running::start(&kube);
+    eventually(|| running.is_ready());
+    let (reply, pod) = bounded(1);
+    let time = PATIENCE;
+    running
+        .commands
+        .send(Command::GetPod { time, reply })
+        .unwrap();
+    let pod = pod.recv_timeout(PATIENCE).unwrap().unwrap();
+    assert_eq!(pod.deletion_timestamp, None);
+    let (reply, deleted) = bounded(1);
+    let reason = "a test".to_owned();
+    let command = Command::DeletePod {
+        reason,
+        time,
+        reply,
+    };
+    running.commands.send(command).unwrap();
+    let deleted = deleted.recv_timeout(PATIENCE).unwrap();
+    assert_eq!(deleted.unwrap(), Deleted::Accepted);
+    let body = &kube.requests().pop().unwrap().body;
+    let uid = running.identity.load().pod_uid.clone().unwrap();
+    assert!(
+        body.contains(&uid),
+        "only the own pod, not one of the same name: {body}"
+    );
+    running.stop();
+}
+
+#[test]
+fn it_ends_within_a_second_although_a_call_hangs() {
+    let kube = with_pod();
+    kube.fault(Some(Fault::Freeze));
+    let running = Running::start(&kube);
+    eventually(|| kube.open() > 0);
+    running.stop();
+}
+
+#[test]
+fn it_ends_although_nobody_has_room_to_tell_it() {
+    let kube = with_pod();
+    kube.fault(Some(Fault::Freeze));
+    let running = Running::start(&kube);
+    eventually(|| kube.open() > 0);
+    let mut pods = Vec::new();
+    for _ in 0..KUBE_COMMANDS {
+        let (reply, pod) = bounded(1);
+        let time = Duration::from_secs(60);
+        running
+            .commands
+            .try_send(Command::GetPod { time, reply })
+            .unwrap();
+        pods.push(pod);
+    }
+    running.stop();
+    for pod in pods {
+        // Refused at once, or never taken.
+        if let Ok(pod) = pod.recv() {
+            assert!(matches!(pod.unwrap_err().cause, Cause::Closed));
+        }
+    }
+}
+
+#[test]
+fn it_ends_when_nobody_is_left_to_command_it() {
+    let kube = with_pod();
+    let mut running = Running::start(&kube);
+    eventually(|| running.is_ready());
+    running.stopper = None;
+    drop(running.commands);
+    running.thread.join().unwrap();
+}
