@@ -9,6 +9,7 @@
 
 #[path = "servers/kube.rs"]
 mod kube_server;
+mod support;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -28,8 +29,7 @@ use cim::threads::spawn::NOTICES;
 use crossbeam_channel::{Sender, bounded};
 use kube_server::{Fault, Kube, golden_pod};
 use serde_json::json;
-
-const PATIENCE: Duration = Duration::from_secs(20);
+use support::{PATIENCE, eventually};
 
 /// The process has one log.
 fn own_log() -> Arc<OwnLog> {
@@ -115,15 +115,6 @@ impl Running {
     }
 }
 
-#[track_caller]
-fn eventually(mut condition: impl FnMut() -> bool) {
-    let start = Instant::now();
-    while !condition() {
-        assert!(start.elapsed() < PATIENCE, "it never happened");
-        std::thread::sleep(Duration::from_millis(1));
-    }
-}
-
 /// A pod whose common-infra.json nobody has: the annotations name no TMaaS.
 fn with_pod() -> Kube {
     let kube = Kube::start();
@@ -140,7 +131,7 @@ fn it_learns_tells_of_it_and_keeps_no_socket() {
         "data": {"cim.json": r#"{"cimConfig":{"lmaas":{"max_age":3}}}"#, "revision": "2"},
     }));
     let running = Running::start(&kube);
-    eventually(|| running.is_ready());
+    eventually(PATIENCE, || running.is_ready());
     let identity = running.identity.load();
     assert_eq!(identity.microservice.as_deref(), Some("ms1"));
     assert_eq!(running.settings.load().cim.lmaas.max_age, 3);
@@ -150,7 +141,7 @@ fn it_learns_tells_of_it_and_keeps_no_socket() {
         2,
         "identity, settings"
     );
-    eventually(|| kube.open() == 0);
+    eventually(PATIENCE, || kube.open() == 0);
     running.stop();
 }
 
@@ -158,7 +149,7 @@ fn it_learns_tells_of_it_and_keeps_no_socket() {
 fn it_reads_and_deletes_the_pod_when_told() {
     let kube = with_pod();
     let running = Running::start(&kube);
-    eventually(|| running.is_ready());
+    eventually(PATIENCE, || running.is_ready());
     let (reply, pod) = bounded(1);
     let time = PATIENCE;
     running
@@ -191,7 +182,7 @@ fn it_ends_within_a_second_although_a_call_hangs() {
     let kube = with_pod();
     kube.fault(Some(Fault::Freeze));
     let running = Running::start(&kube);
-    eventually(|| kube.open() > 0);
+    eventually(PATIENCE, || kube.open() > 0);
     running.stop();
 }
 
@@ -200,7 +191,7 @@ fn it_ends_although_nobody_has_room_to_tell_it() {
     let kube = with_pod();
     kube.fault(Some(Fault::Freeze));
     let running = Running::start(&kube);
-    eventually(|| kube.open() > 0);
+    eventually(PATIENCE, || kube.open() > 0);
     let mut pods = Vec::new();
     for _ in 0..KUBE_COMMANDS {
         let (reply, pod) = bounded(1);
@@ -224,7 +215,7 @@ fn it_ends_although_nobody_has_room_to_tell_it() {
 fn it_ends_when_nobody_is_left_to_command_it() {
     let kube = with_pod();
     let mut running = Running::start(&kube);
-    eventually(|| running.is_ready());
+    eventually(PATIENCE, || running.is_ready());
     running.stopper = None;
     drop(running.commands);
     running.thread.join().unwrap();
