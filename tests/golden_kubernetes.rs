@@ -8,16 +8,13 @@
     missing_docs
 )]
 
-#[path = "servers/kube.rs"]
-mod kube_server;
+mod servers;
 mod support;
-#[path = "servers/tmaas.rs"]
-mod tmaas_server;
 
-use kube_server::{Kube, golden_pod};
 use serde_json::{Value, json};
+use servers::kube::{Kube, golden_pod};
+use servers::tmaas::Tmaas;
 use support::{Cim, Options, PATIENCE, Signal, eventually, http};
-use tmaas_server::Tmaas;
 
 const POD: &str = "GET /api/v1/namespaces/ns1/pods/cnf-0 -> 200";
 const CONFIG_MAP: &str = "/api/v1/namespaces/ns1/configmaps/svctype-cim-v1-mgmt-cfg";

@@ -7,8 +7,7 @@
     missing_docs
 )]
 
-#[path = "servers/kube.rs"]
-mod kube_server;
+mod servers;
 mod support;
 
 use std::sync::Arc;
@@ -18,8 +17,8 @@ use cim::kube::{
     Cause, Client, Created, Deleted, KubeError, Recovery, ServerAddress, ServiceAccount,
 };
 use cim::metrics::Metrics;
-use kube_server::{Fault, Kube, golden_pod, nowhere};
 use serde_json::json;
+use servers::kube::{Fault, Kube, golden_pod, nowhere};
 use support::{PATIENCE, eventually};
 
 /// A call that should be answered has so long; the machine may be busy.
@@ -182,7 +181,7 @@ fn a_token_that_has_expired_is_read_again_once_the_kubelet_has_swapped_it() {
     let client = client(&kube);
     client.get_pod("ns1", "cnf-0", TIME).unwrap();
     kube.expect_token("token-2");
-    assert!(kube_server::is_linked(
+    assert!(servers::kube::is_linked(
         &kube.service_account().join("token")
     ));
     let error = client.get_pod("ns1", "cnf-0", TIME).unwrap_err();

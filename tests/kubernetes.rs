@@ -7,18 +7,15 @@
     missing_docs
 )]
 
-#[path = "servers/kube.rs"]
-mod kube_server;
+mod servers;
 mod support;
-#[path = "servers/tmaas.rs"]
-mod tmaas_server;
 
 use std::time::{Duration, Instant};
 
-use kube_server::{Fault, Kube, golden_pod};
 use serde_json::{Value, json};
+use servers::kube::{Fault, Kube, golden_pod};
+use servers::tmaas::Tmaas;
 use support::{Cim, Options, PATIENCE, Signal, eventually};
-use tmaas_server::Tmaas;
 
 const REGISTER: &str = "/api/v1/_operations/xgvela/register";
 const CONFIG_MAP: &str = "/api/v1/namespaces/ns1/configmaps/svctype-cim-v1-mgmt-cfg";

@@ -7,8 +7,7 @@
     missing_docs
 )]
 
-#[path = "servers/kube.rs"]
-mod kube_server;
+mod servers;
 mod support;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -27,8 +26,8 @@ use cim::settings::{LogLevel, Settings, Store};
 use cim::threads::kubernetes::{Kubernetes, Stopper};
 use cim::threads::spawn::NOTICES;
 use crossbeam_channel::{Sender, bounded};
-use kube_server::{Fault, Kube, golden_pod};
 use serde_json::json;
+use servers::kube::{Fault, Kube, golden_pod};
 use support::{PATIENCE, eventually};
 
 /// The process has one log.
@@ -56,7 +55,7 @@ impl Running {
             ..Names::default()
         };
         let environment = Identity::resolve(&names, &Host::default()).0;
-        let identity = Arc::new(Current::new(environment.clone()));
+        let identity = Arc::new(Current::new(environment.clone(), false));
         let settings = Arc::new(Store::new(Settings::default()));
         let health = Arc::new(Health::new());
         let changes = Arc::new(AtomicUsize::new(0));
@@ -132,14 +131,15 @@ fn it_learns_tells_of_it_and_keeps_no_socket() {
     }));
     let running = Running::start(&kube);
     eventually(PATIENCE, || running.is_ready());
+    assert!(running.identity.is_settled());
     let identity = running.identity.load();
     assert_eq!(identity.microservice.as_deref(), Some("ms1"));
     assert_eq!(running.settings.load().cim.lmaas.max_age, 3);
     assert_eq!(running.settings.config_map().as_deref(), Some("2"));
     assert_eq!(
         running.changes.load(Ordering::SeqCst),
-        2,
-        "identity, settings"
+        3,
+        "identity, settings, and that nothing more is to be expected"
     );
     eventually(PATIENCE, || kube.open() == 0);
     running.stop();
