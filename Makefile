@@ -11,6 +11,8 @@ LOCKED := $(if $(CI),--locked)
 CARGO_TARGET_DIR ?= target
 TOOLS := CARGO_TARGET_DIR='$(CARGO_TARGET_DIR)' tests/tools.sh
 IMAGE ?= cim
+# What bench runs; with ARGS one of them alone.
+BENCH ?= $(if $(ARGS),pipeline,pipeline configuration)
 # What fuzz runs, each for so many seconds.
 TARGET ?= $(basename $(notdir $(wildcard tests/fuzz/targets/*.rs)))
 SECONDS ?= 60
@@ -54,8 +56,10 @@ clippy: lint-tools ## clippy, a warning is an error
 	$(CARGO) clippy $(LOCKED) --all-targets -- -D warnings
 
 .PHONY: bench
-bench: build-tools ## throughput, CPU, memory and latency of the release build; prints a table and JSON
-	$(CARGO) bench $(LOCKED) --bench pipeline $(if $(ARGS),-- $(ARGS))
+bench: bench-tools ## log lines and change sets with the release build: throughput, CPU, memory, latency (BENCH=pipeline ARGS="..." for one)
+	@set -e; for bench in $(BENCH); do \
+		PATH="$$PATH:$(abspath $(CARGO_TARGET_DIR))/tools/usr/bin" $(CARGO) bench $(LOCKED) --bench $$bench $(if $(ARGS),-- $(ARGS)); \
+	done
 
 .PHONY: fuzz
 fuzz: fuzz-tools ## search for bytes that break a reader (TARGET=nats_stream SECONDS=60; without TARGET each in turn)
@@ -77,11 +81,13 @@ image: ## build the container image (IMAGE=name; docker or podman)
 clean: ## remove everything that was built (files that CIM wrote, ./cim-data, stay)
 	$(CARGO) clean
 
-.PHONY: build-tools lint-tools fuzz-tools integration-tools
+.PHONY: build-tools lint-tools bench-tools fuzz-tools integration-tools
 build-tools:
 	@$(TOOLS) rust cc
 lint-tools: build-tools
 	@$(TOOLS) lint
+bench-tools: build-tools
+	@$(if $(filter configuration,$(BENCH)),$(TOOLS) etcd)
 fuzz-tools: build-tools
 	@$(TOOLS) fuzz
 integration-tools: build-tools

@@ -5,6 +5,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
+use std::time::Instant;
 
 use serde_json::{Value, json};
 
@@ -20,7 +21,7 @@ pub struct Recorder {
 
 #[derive(Default)]
 struct Shared {
-    changes: Vec<Change>,
+    changes: Vec<(Change, Instant)>,
     /// All changes up to this revision are recorded.
     upto: i64,
     /// A compaction was faster.
@@ -57,13 +58,21 @@ impl Recorder {
         eventually(PATIENCE, || {
             self.shared.lock().unwrap().upto.max(1) >= revision
         });
+        let changes = self.seen(prefix).into_iter();
+        changes.map(|(change, _)| change).collect()
+    }
+
+    /// The changes of keys that begin with `prefix` which have come so far, each with the moment when it came.
+    #[track_caller]
+    pub fn seen(&self, prefix: &str) -> Vec<(Change, Instant)> {
         let shared = self.shared.lock().unwrap();
         assert!(
             !shared.gap,
             "changes were compacted before they were recorded"
         );
-        let of_prefix = |change: &&Change| change.key.starts_with(prefix);
-        shared.changes.iter().filter(of_prefix).cloned().collect()
+        let changes = shared.changes.iter();
+        let of_prefix = changes.filter(|(change, _)| change.key.starts_with(prefix));
+        of_prefix.cloned().collect()
     }
 }
 
@@ -138,11 +147,12 @@ fn record(shared: &mut Shared, frame: &Value) {
         let kv = &event["kv"];
         let revision = number(&kv["mod_revision"]);
         let is_delete = event["type"] == "DELETE";
-        shared.changes.push(Change {
+        let change = Change {
             revision,
             key: text(&kv["key"]),
             value: (!is_delete).then(|| text(&kv["value"])),
-        });
+        };
+        shared.changes.push((change, Instant::now()));
         shared.upto = revision;
     }
 }
