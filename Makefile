@@ -74,7 +74,7 @@ image: ## build the container image (IMAGE=name; docker or podman)
 	@engine=$$(command -v docker || command -v podman) || { echo "missing: docker or podman; install one of them" >&2; exit 1; }; \
 	context='$(CARGO_TARGET_DIR)/image'; \
 	rm -rf "$$context" && mkdir -p "$$context" && \
-	tar -c Cargo.toml Cargo.lock Makefile Dockerfile src threads tests | tar -x -C "$$context" && \
+	tar -c Cargo.toml Cargo.lock Makefile Dockerfile deploy src threads tests | tar -x -C "$$context" && \
 	"$$engine" build -t '$(IMAGE)' "$$context"
 
 .PHONY: clean

@@ -384,7 +384,17 @@ impl Delivering {
         let change_set = &finished.change_set;
         self.history()
             .finished(&change_set.position, outcome, clock::now_ms());
-        log::info!("change set {}: {}", change_set.key.text(), outcome.label());
+        let level = if outcome.is_good() {
+            log::Level::Info
+        } else {
+            log::Level::Error
+        };
+        log::log!(
+            level,
+            "change set {} {}",
+            change_set.key.text(),
+            outcome.text()
+        );
     }
 
     /// Answers that wait already.

@@ -58,6 +58,27 @@ impl Outcome {
         }
     }
 
+    /// It in words, for a log line.
+    pub fn text(self) -> &'static str {
+        match self {
+            Self::Success => "has taken effect",
+            Self::Unused => "is not used by the application",
+            Self::Failure => "has failed: the application says so",
+            Self::NoAnswer => "has failed: the application has not answered on CONFIG in time",
+            Self::Rejected => "has failed: the application does not accept it",
+            Self::Broken => "has failed: the application has not answered the POST",
+            Self::Unreachable => "has failed: the application cannot be reached",
+            Self::SelfApplied => "has taken effect in CIM",
+            Self::SelfRefused => "has failed: it changes nothing in CIM",
+            Self::Superseded => "has no commit: etcd refuses it, and a newer change set waits",
+        }
+    }
+
+    /// The change set did what it should, or nothing was to be done.
+    pub fn is_good(self) -> bool {
+        matches!(self, Self::Success | Self::Unused | Self::SelfApplied)
+    }
+
     pub(super) fn of_answer(status: Status) -> Self {
         match status {
             Status::Success => Self::Success,
