@@ -117,15 +117,20 @@ impl Etcd {
             });
             self.current = Some((config, client));
         }
-        let Some((config, client)) = &mut self.current else {
+        let Some((_, client)) = &mut self.current else {
             return Err(EtcdError::Closed);
         };
         let result = call(client);
-        if result.is_err() && config.tls != Tls::default() {
-            // Certificates are replaced in their files: a new client reads them again.
-            self.current = None;
+        if result.is_err() {
+            self.renew();
         }
         result
+    }
+
+    /// After a failure: certificates are replaced in their files, and a new client reads them again.
+    fn renew(&mut self) {
+        self.current
+            .take_if(|(config, _)| config.tls != Tls::default());
     }
 }
 
@@ -135,6 +140,8 @@ struct Delivering {
     etcd: Etcd,
     work: Option<Work>,
     in_flight: Option<InFlight>,
+    /// See [`calls::commit`].
+    memory_revision: Option<i64>,
     /// No answer can come any more: only what is pending is finished.
     closing: bool,
 }
@@ -154,6 +161,7 @@ impl Delivering {
             },
             work: None,
             in_flight: None,
+            memory_revision: None,
             closing: false,
         }
     }
@@ -334,19 +342,19 @@ impl Delivering {
     }
 
     fn commit(&mut self, commit: &Commit) {
-        let outcome = self
-            .etcd
-            .call(&self.parts, |client| Ok(calls::commit(client, commit)));
+        let seen = &mut self.memory_revision;
+        let call = |client: &mut Client| Ok(calls::commit(client, commit, seen));
+        let outcome = self.etcd.call(&self.parts, call);
         let outcome = outcome.unwrap_or_else(|error| CommitOutcome::Unreachable {
             error: chain(&error),
         });
-        let metrics = &self.parts.metrics.changes;
         match &outcome {
             CommitOutcome::Taken => {
                 log::info!("commit {} = {}", commit.commit_key, commit.value);
             }
             CommitOutcome::Unreachable { error } | CommitOutcome::Refused { error } => {
-                metrics.commit_failures.inc();
+                self.parts.metrics.changes.commit_failures.inc();
+                self.etcd.renew();
                 log::warn!(
                     "commit {} = {}: {error}; trying again",
                     commit.commit_key,

@@ -194,7 +194,7 @@ impl Watching<'_> {
     }
 
     fn read_own(&mut self) -> Result<(), EtcdError> {
-        let page = calls::read_keys(&mut self.client, &self.own.keys())?;
+        let page = calls::read_own(&mut self.client, self.own)?;
         self.intake.on_own(&page);
         self.progress();
         Ok(())

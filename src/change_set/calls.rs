@@ -5,6 +5,7 @@ use super::intake::ReadFailure;
 use super::memory::Own;
 use super::subscription::Put;
 use super::wire::{Entry, Event, Frame, Header, Page};
+use crate::chain::chain;
 use crate::etcd::{
     Client, Compare, Condition, EtcdError, EventKind, KeyValue, Operation, Range, RangeAnswer,
     Recovery, Txn, TxnResponse, WatchRequest, WatchStream,
@@ -30,6 +31,38 @@ pub fn read_keys(client: &mut Client, keys: &[String]) -> Result<Page, EtcdError
     Ok(Page {
         header: answer.header.into(),
         entries: entries.collect(),
+        more: false,
+    })
+}
+
+/// Reads what this pod has in etcd ([`Own::keys`]), as much of it as etcd lets CIM read: an etcd whose operator knows nothing of CIM's
+/// memory may give access to change sets and commits alone.
+///
+/// # Errors
+/// See [`EtcdError`].
+pub fn read_own(client: &mut Client, own: &Own) -> Result<Page, EtcdError> {
+    let keys = own.keys();
+    let (memory, commits) = keys.split_at(1);
+    let result = read_keys(client, &keys);
+    if !matches!(&result, Err(error) if error.is_permission()) {
+        return result;
+    }
+    log::warn!(
+        "etcd does not let CIM read {}: after a restart CIM may deliver change sets again",
+        memory.concat()
+    );
+    let result = read_keys(client, commits);
+    if !matches!(&result, Err(error) if error.is_permission()) {
+        return result;
+    }
+    let answer = client.range(&Range {
+        limit: 1,
+        keys_only: true,
+        ..Range::prefix(own.prefix())
+    })?;
+    Ok(Page {
+        header: answer.header.into(),
+        entries: Vec::new(),
         more: false,
     })
 }
@@ -81,61 +114,117 @@ pub fn watch(
 
 /// Puts the outcome of a change set and the position of it in one transaction, unless they are there. An etcd that lets CIM put
 /// the commit key alone gets that.
-pub fn commit(client: &mut Client, commit: &Commit) -> CommitOutcome {
-    let put = |key: &str, value: &str| Operation::Put {
-        key: key.into(),
-        value: value.into(),
-    };
-    let transaction = Txn {
-        compare: vec![Compare {
-            key: commit.memory_key.as_str().into(),
-            is: Condition::Value(commit.memory_value.as_str().into()),
-        }],
-        success: Vec::new(),
-        failure: vec![
-            put(&commit.commit_key, &commit.value),
-            put(&commit.memory_key, &commit.memory_value),
-        ],
-    };
-    let mut result = client.txn(&transaction).map(drop);
+///
+/// `memory_revision` is the revision at which CIM last saw the memory key, 0 for one that is not there, `None` before the first
+/// look; the transaction does nothing when it has changed since. So a try that etcd has kept, while it stood still, for longer
+/// than CIM waited, does nothing when it is let go behind later commits.
+pub fn commit(
+    client: &mut Client,
+    commit: &Commit,
+    memory_revision: &mut Option<i64>,
+) -> CommitOutcome {
+    let mut result = put_once(client, commit, memory_revision);
     if matches!(&result, Err(error) if error.is_permission()) {
         let key = commit.commit_key.as_bytes();
-        result = client.put(key, commit.value.as_bytes()).map(drop);
+        result = client.put(key, commit.value.as_bytes()).map(|_| true);
         if result.is_ok() {
             log::warn!(
-                "etcd does not let CIM put {}: after a restart CIM may deliver change sets again",
+                "etcd does not let CIM read and put {}: after a restart CIM may deliver change sets again",
                 commit.memory_key
             );
         }
     }
     match result {
-        Ok(()) => CommitOutcome::Taken,
+        Ok(true) => CommitOutcome::Taken,
+        Ok(false) => CommitOutcome::Unreachable {
+            error: format!("{} was changed meanwhile", commit.memory_key),
+        },
         Err(error) => match error.recovery() {
             Recovery::GiveUp => CommitOutcome::Refused {
-                error: error.to_string(),
+                error: chain(&error),
             },
             Recovery::Retry | Recovery::Reread | Recovery::Stop => CommitOutcome::Unreachable {
-                error: error.to_string(),
+                error: chain(&error),
             },
         },
     }
 }
 
-/// Puts keys in one transaction.
+/// False when the memory key was not as it was seen last; it is looked at in that case.
+fn put_once(
+    client: &mut Client,
+    commit: &Commit,
+    memory_revision: &mut Option<i64>,
+) -> Result<bool, EtcdError> {
+    let memory_key = || commit.memory_key.as_str();
+    let expected = match *memory_revision {
+        Some(revision) => revision,
+        None => {
+            let page = read_keys(client, &[memory_key().to_owned()])?;
+            let found = page.entries.first().map(|entry| entry.mod_revision);
+            *memory_revision.insert(found.unwrap_or_default())
+        }
+    };
+    let answer = client.txn(&Txn {
+        compare: vec![unchanged(memory_key(), expected)],
+        success: vec![
+            put(&commit.commit_key, &commit.value),
+            put(memory_key(), &commit.memory_value),
+        ],
+        failure: vec![Operation::Range(Range::key(memory_key()))],
+    })?;
+    if answer.succeeded {
+        *memory_revision = Some(answer.header.revision);
+        return Ok(true);
+    }
+    let found = answer
+        .responses
+        .into_iter()
+        .find_map(|response| match response {
+            TxnResponse::Range(range) => range.kvs.into_iter().next(),
+            _ => None,
+        });
+    *memory_revision = Some(found.as_ref().map_or(0, |kv| kv.mod_revision));
+    // By an earlier try whose answer was lost.
+    Ok(found.is_some_and(|kv| kv.value == commit.memory_value.as_bytes()))
+}
+
+fn put(key: &str, value: &str) -> Operation {
+    Operation::Put {
+        key: key.into(),
+        value: value.into(),
+    }
+}
+
+fn unchanged(key: &str, mod_revision: i64) -> Compare {
+    Compare {
+        key: key.into(),
+        is: Condition::ModRevision(mod_revision),
+    }
+}
+
+/// Puts keys in one transaction, if each is still as it was `found`. False when one is not.
 ///
 /// # Errors
 /// See [`EtcdError`].
-pub fn put_all(client: &mut Client, puts: &[Put]) -> Result<(), EtcdError> {
-    let put = |put: &Put| Operation::Put {
-        key: put.key.as_str().into(),
-        value: put.value.as_str().into(),
+pub fn put_all(client: &mut Client, puts: &[Put], found: &Page) -> Result<bool, EtcdError> {
+    let compare = |put: &Put| {
+        let mut entries = found.entries.iter();
+        let entry = entries.find(|entry| entry.key == put.key.as_bytes());
+        unchanged(&put.key, entry.map_or(0, |entry| entry.mod_revision))
     };
-    client
-        .txn(&Txn {
-            success: puts.iter().map(put).collect(),
-            ..Txn::default()
-        })
-        .map(drop)
+    let mut transaction = Txn {
+        compare: puts.iter().map(compare).collect(),
+        success: puts.iter().map(|one| put(&one.key, &one.value)).collect(),
+        failure: Vec::new(),
+    };
+    let mut result = client.txn(&transaction);
+    if matches!(&result, Err(error) if error.is_permission()) {
+        // To compare a key is to read it, which may not be allowed.
+        transaction.compare.clear();
+        result = client.txn(&transaction);
+    }
+    result.map(|answer| answer.succeeded)
 }
 
 impl From<crate::etcd::Header> for Header {

@@ -60,7 +60,8 @@ pub enum CommitOutcome {
     },
 }
 
-/// The transaction that commits: unless `memory_key` has exactly `memory_value`, put both keys.
+/// The transaction that commits: unless `memory_key` has exactly `memory_value`, and unless it has changed since it was seen last, put
+/// both keys.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Commit {
     /// Where the outcome is put.

@@ -63,11 +63,12 @@ impl Subscription {
         client: &mut Client,
         started_with: &StartedWith,
     ) -> Result<bool, EtcdError> {
-        let found = calls::read_keys(client, &self.own.keys())?;
+        let found = calls::read_own(client, &self.own)?;
         if self.registrations > 0 {
             let puts = puts(&self.own, &found, started_with);
-            if !puts.is_empty() {
-                calls::put_all(client, &puts)?;
+            if !puts.is_empty() && !calls::put_all(client, &puts, &found)? {
+                let reason = "a commit key was changed meanwhile".to_owned();
+                return Err(EtcdError::Canceled { reason });
             }
             for put in &puts {
                 log::info!("the pod started with {} = {}", put.key, put.value);
