@@ -146,6 +146,30 @@ fn it_learns_tells_of_it_and_keeps_no_socket() {
 }
 
 #[test]
+fn a_pod_that_is_to_start_again_is_deleted_as_soon_as_kubernetes_lets_it() {
+    let kube = with_pod();
+    let running = Running::start(&kube);
+    eventually(PATIENCE, || running.is_ready());
+    let delete = |kube: &Kube| {
+        let requests = kube.requests().into_iter();
+        let deletes = requests.filter(|seen| seen.method == "DELETE");
+        deletes.map(|seen| seen.code).collect::<Vec<_>>()
+    };
+    kube.fault(Some(Fault::Status(503)));
+    let reason = "a test";
+    running
+        .commands
+        .send(Command::RestartPod { reason })
+        .unwrap();
+    eventually(PATIENCE, || delete(&kube).len() > 1);
+    kube.fault(None);
+    eventually(PATIENCE, || delete(&kube).last() == Some(&200));
+    let tries = delete(&kube).len();
+    running.stop();
+    assert_eq!(delete(&kube).len(), tries, "once is enough");
+}
+
+#[test]
 fn it_reads_and_deletes_the_pod_when_told() {
     let kube = with_pod();
     let running = Running::start(&kube);

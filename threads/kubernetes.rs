@@ -161,6 +161,10 @@ impl Worker {
         let (namespace, pod) = (&identity.namespace, &identity.pod);
         match command {
             Command::Registered { until, done } => self.registered(Waiter { until, done }),
+            Command::RestartPod { reason } => {
+                log::error!("the pod is deleted, so that it starts again: {reason}");
+                self.schedule.want(Step::DeletePod, Instant::now());
+            }
             Command::DeletePod {
                 reason,
                 time,
@@ -229,6 +233,7 @@ impl Worker {
 
     fn step(&mut self, step: Step) {
         let result = match step {
+            Step::DeletePod => self.restart_pod(),
             Step::Pod => self.learn_pod(),
             Step::ConfigMap => self.learn_config_map(),
             Step::CreateConfigMap => self.create_config_map(),
@@ -237,7 +242,8 @@ impl Worker {
         };
         let is_settled = match step {
             Step::Pod => result.is_err() || !self.schedule.wants(Step::ConfigMap),
-            _ => true,
+            Step::ConfigMap => true,
+            _ => false,
         };
         match result {
             Ok(()) => self.schedule.done(step),
@@ -293,6 +299,14 @@ impl Worker {
             ),
         };
         self.k.health.set(Part::Kubernetes, state, &reason);
+    }
+
+    fn restart_pod(&mut self) -> Result<(), Failure> {
+        let identity = self.k.identity.load();
+        let uid = identity.pod_uid.as_deref();
+        let client = &self.k.client;
+        client.delete_pod(&identity.namespace, &identity.pod, uid, self.time())?;
+        Ok(())
     }
 
     fn learn_pod(&mut self) -> Result<(), Failure> {

@@ -18,8 +18,8 @@ use crate::identity::{Current, Identity};
 use crate::interrupt::interrupt;
 use crate::kube::{Client, Command, ServerAddress, ServiceAccount, Tmaas};
 use crate::limits::{
-    APP_SIGNALS, CHANGE_SETS, CONFIG_ANSWERS, EVENT_BATCHES, KUBE_CALL_TIME, KUBE_COMMANDS,
-    LINE_BATCHES, LOG_BATCHES, OWN_LOG_LINES, SINK_STALL,
+    APP_SIGNALS, CHANGE_SETS, CONFIG_ANSWERS, EVENT_BATCHES, KUBE_COMMANDS, LINE_BATCHES,
+    LOG_BATCHES, OWN_LOG_LINES, SINK_STALL,
 };
 use crate::logs::container::Containers;
 use crate::logs::disk::RealDisk;
@@ -366,13 +366,7 @@ fn pod_deletion(to: Option<Sender<Command>>) -> Box<dyn Fn(&'static str) + Send>
             log::error!("{reason}; there is no Kubernetes to delete the pod");
             return;
         };
-        // Nobody waits for what becomes of it: the thread logs it.
-        let (reply, _) = bounded(1);
-        let command = Command::DeletePod {
-            reason: reason.to_owned(),
-            time: KUBE_CALL_TIME,
-            reply,
-        };
+        let command = Command::RestartPod { reason };
         if to.try_send(command).is_err() {
             log::error!("{reason}; the pod is not deleted: CIM has too much to ask of Kubernetes");
         }

@@ -16,7 +16,12 @@ pub enum Command {
         /// Called once all is known and the ConfigMap is there, when that may take long, or at `until`.
         done: Box<dyn FnOnce() + Send>,
     },
-    /// Delete the own pod, so that application and sidecar start together.
+    /// Delete the own pod while CIM goes on, so that it starts again: tried until it is done.
+    RestartPod {
+        /// Why, for CIM's own log.
+        reason: &'static str,
+    },
+    /// Delete the own pod at the end, so that application and sidecar start together: tried once.
     DeletePod {
         /// Why, for CIM's own log.
         reason: String,

@@ -8,6 +8,8 @@ use crate::limits::{KUBE_RETRY_FIRST, KUBE_RETRY_LAST, KUBE_RETRY_SLOW, TMAAS_RE
 /// Something to ask, in the order of precedence.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Step {
+    /// The own pod is to be deleted.
+    DeletePod,
     /// The own pod: who this sidecar is.
     Pod,
     /// The ConfigMap: whether it exists, and what it says.
@@ -20,7 +22,7 @@ pub enum Step {
     CommonInfra,
 }
 
-const STEPS: usize = 5;
+const STEPS: usize = 6;
 
 /// What to do now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -113,8 +115,9 @@ impl Schedule {
     }
 
     fn place(&mut self, step: Step) -> &mut Option<Pending> {
-        let [pod, config_map, create, role, infra] = &mut self.0;
+        let [delete, pod, config_map, create, role, infra] = &mut self.0;
         match step {
+            Step::DeletePod => delete,
             Step::Pod => pod,
             Step::ConfigMap => config_map,
             Step::CreateConfigMap => create,
@@ -125,6 +128,7 @@ impl Schedule {
 }
 
 const ORDER: [Step; STEPS] = [
+    Step::DeletePod,
     Step::Pod,
     Step::ConfigMap,
     Step::CreateConfigMap,
