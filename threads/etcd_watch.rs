@@ -26,7 +26,7 @@ use crate::interrupt::Interrupt;
 use crate::limits::{ETCD_RETRY_FIRST, ETCD_RETRY_LAST};
 use crate::metrics::Metrics;
 use crate::random;
-use crate::settings::Store;
+use crate::settings::{Store, problem};
 use crate::surroundings::{NotKnown, Surroundings};
 use crate::threads::spawn::{Notice, spawn};
 
@@ -194,6 +194,12 @@ impl Watching<'_> {
     }
 
     fn read_own(&mut self) -> Result<(), EtcdError> {
+        let status = self.client.status()?;
+        log::info!(
+            "etcd {} at {}",
+            problem::shown(&status.version),
+            self.client.endpoint()
+        );
         let page = calls::read_own(&mut self.client, self.own)?;
         self.intake.on_own(&page);
         self.progress();
