@@ -590,3 +590,15 @@ fn committed_and_cim_dies() {
     pod.committed("102");
     pod.ends_with(&[101, 102], &["101", "102"]);
 }
+
+/// The application has registered, and need not do it again because CIM was killed before anything was ever committed.
+#[test]
+fn cim_dies_before_the_first_change_set() {
+    let mut pod = Pod::registered(Store::stand_in(), &[]);
+    pod.kill_cim();
+    pod.put(101);
+    pod.start_cim_that_delivers(101);
+    pod.committed("101");
+    pod.deliver(LAST);
+    pod.has_had(vec![101], &["101"]);
+}

@@ -208,6 +208,9 @@ fn unchanged(key: &str, mod_revision: i64) -> Compare {
 /// # Errors
 /// See [`EtcdError`].
 pub fn put_all(client: &mut Client, puts: &[Put], found: &Page) -> Result<bool, EtcdError> {
+    if puts.is_empty() {
+        return Ok(true);
+    }
     let compare = |put: &Put| {
         let mut entries = found.entries.iter();
         let entry = entries.find(|entry| entry.key == put.key.as_bytes());

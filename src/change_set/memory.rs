@@ -2,7 +2,8 @@
 //!
 //! The memory is the value of `cim-position/<ns>/<ms>/<ver>/<pod>`,
 //! `{"pod_uid":"…","cluster_id":"…","revision":N,"key":"…"}`: the position of the last change set that was dealt with. It is
-//! put in the same transaction as the commit: the values `-1` and `-2` do not tell whose they are.
+//! put in the same transaction as the commit: the values `-1` and `-2` do not tell whose they are. Revision 0 and no key: the
+//! application has registered, and nothing was dealt with yet.
 
 use serde::{Deserialize, Serialize};
 
@@ -71,6 +72,18 @@ impl Own {
             position: change_set.position.clone(),
         }
     }
+
+    /// The memory once the application has registered, before any change set.
+    pub fn memory_of_registration(&self, cluster_id: u64) -> Memory {
+        Memory {
+            pod_uid: self.pod_uid.clone(),
+            cluster_id,
+            position: Position {
+                revision: 0,
+                key: String::new(),
+            },
+        }
+    }
 }
 
 /// What was dealt with last.
@@ -80,7 +93,7 @@ pub struct Memory {
     pub pod_uid: String,
     /// The cluster whose revision the position has.
     pub cluster_id: u64,
-    /// The position.
+    /// The position; of revision 0: there is none yet.
     pub position: Position,
 }
 
@@ -100,7 +113,7 @@ impl Memory {
             return None;
         }
         let stored: Stored = serde_json::from_slice(value).ok()?;
-        if stored.revision <= 0 {
+        if stored.revision < 0 {
             return None;
         }
         Some(Self {
@@ -130,7 +143,7 @@ impl Memory {
     pub fn holds(&self, own: &Own, cluster_id: u64, revision: i64) -> bool {
         self.pod_uid == own.pod_uid
             && self.cluster_id == cluster_id
-            && self.position.revision <= revision
+            && (1..=revision).contains(&self.position.revision)
     }
 }
 
@@ -203,7 +216,7 @@ mod tests {
             "{",
             r#"{"pod_uid":"u","cluster_id":1,"revision":7,"key":"k"}"#,
             r#"{"pod_uid":"u","cluster_id":"x","revision":7,"key":"k"}"#,
-            r#"{"pod_uid":"u","cluster_id":"1","revision":0,"key":"k"}"#,
+            r#"{"pod_uid":"u","cluster_id":"1","revision":-1,"key":"k"}"#,
             r#"{"pod_uid":"u","cluster_id":"1","revision":1e30,"key":"k"}"#,
             r#"{"pod_uid":"u","cluster_id":"1","revision":7}"#,
             &long,
@@ -232,5 +245,12 @@ mod tests {
             ..own()
         };
         assert!(!memory.holds(&other, 3, 100), "another incarnation");
+    }
+
+    #[test]
+    fn a_registration_is_remembered_without_a_position() {
+        let memory = own().memory_of_registration(3);
+        assert_eq!(Memory::parse(memory.value().as_bytes()).unwrap(), memory);
+        assert!(!memory.holds(&own(), 3, 100));
     }
 }

@@ -1,5 +1,5 @@
 //! The puts at subscription time (CONTRACT section 4): at the first registration, CIM says in etcd which configuration the
-//! pod started with.
+//! pod started with; and in its memory that the application has registered, for a CIM that is killed and comes back.
 
 use super::floors::{StartedWith, committed_number};
 use super::key::{Level, revision_number};
@@ -41,17 +41,29 @@ pub fn puts(own: &Own, found: &Page, started: &StartedWith) -> Vec<Put> {
     .collect()
 }
 
-/// Given what [`Own::keys`] hold: this very pod has delivered change sets before, so its application has registered. Without
-/// a UID nobody knows whether it is the same pod.
+/// The memory to put at a registration, given what [`Own::keys`] hold; `None` when this very pod has one. Without a UID nobody
+/// would know later whether it is the same pod.
+pub fn registration(own: &Own, found: &Page) -> Option<Put> {
+    let is_needed = !own.pod_uid.is_empty() && !resumes(own, found);
+    is_needed.then(|| Put {
+        key: own.memory_key(),
+        value: own.memory_of_registration(found.header.cluster_id).value(),
+    })
+}
+
+/// Given what [`Own::keys`] hold: the application of this very pod has registered before. Whatever etcd that was in.
 pub fn resumes(own: &Own, found: &Page) -> bool {
-    !own.pod_uid.is_empty() && has_memory(own, found)
+    !own.pod_uid.is_empty() && memory(own, found).is_some_and(|m| m.pod_uid == own.pod_uid)
 }
 
 /// The memory in `found` is of this pod and of this etcd.
 fn has_memory(own: &Own, found: &Page) -> bool {
-    let memory = Entry::find(&found.entries, &own.memory_key()).and_then(Memory::parse);
     let header = found.header;
-    memory.is_some_and(|m| m.holds(own, header.cluster_id, header.revision))
+    memory(own, found).is_some_and(|m| m.holds(own, header.cluster_id, header.revision))
+}
+
+fn memory(own: &Own, found: &Page) -> Option<Memory> {
+    Entry::find(&found.entries, &own.memory_key()).and_then(Memory::parse)
 }
 
 #[cfg(test)]
@@ -140,6 +152,43 @@ mod tests {
                 expected,
                 "{existing:?} {memory:?} {new}"
             );
+        }
+    }
+    #[test]
+    fn a_registration_is_put_once_for_each_pod() {
+        let found = |memory: Option<&str>| Page {
+            header: Header {
+                cluster_id: CLUSTER,
+                revision: 50,
+            },
+            entries: memory
+                .map(|value| entry(MEMORY, value, 5))
+                .into_iter()
+                .collect(),
+            more: false,
+        };
+        let ours = own().memory_of_registration(CLUSTER).value();
+        let delivered = ours.replace("\"revision\":0", "\"revision\":7");
+        let in_another_etcd = own().memory_of_registration(CLUSTER + 1).value();
+        let other_pod = ours.replace("u-1", "u-2");
+        for (memory, resumed) in [
+            (None, false),
+            (Some(other_pod.as_str()), false),
+            (Some("garbage"), false),
+            (Some(&ours), true),
+            (Some(&delivered), true),
+            (Some(&in_another_etcd), true),
+        ] {
+            let found = found(memory);
+            let put = registration(&own(), &found);
+            assert_eq!(resumes(&own(), &found), resumed, "{memory:?}");
+            assert_eq!(put.map(|put| put.value), (!resumed).then(|| ours.clone()));
+            let nameless = Own {
+                pod_uid: String::new(),
+                ..own()
+            };
+            assert_eq!(registration(&nameless, &found), None);
+            assert!(!resumes(&nameless, &found));
         }
     }
 }

@@ -7,13 +7,14 @@ use crate::chain::chain;
 use crate::change_set::StartedWith;
 use crate::change_set::calls;
 use crate::change_set::memory::Own;
-use crate::change_set::subscription::{puts, resumes};
+use crate::change_set::subscription::{puts, registration, resumes};
+use crate::change_set::wire::Page;
 use crate::etcd::{Client, EtcdError, Recovery};
 use crate::limits::{ETCD_RETRY_FIRST, ETCD_RETRY_LAST};
 
 /// The puts of one pod. They are due once the application has registered, and once more when the ConfigMap is there. Before that one
 /// look is due: a pod with a memory in etcd goes on where it was, since an application that runs does not register again because CIM
-/// was killed.
+/// was killed. So the registration is remembered there too.
 pub(super) struct Subscription {
     own: Own,
     registrations: u64,
@@ -65,20 +66,43 @@ impl Subscription {
     ) -> Result<bool, EtcdError> {
         let found = calls::read_own(client, &self.own)?;
         if self.registrations > 0 {
-            let puts = puts(&self.own, &found, started_with);
-            if !puts.is_empty() && !calls::put_all(client, &puts, &found)? {
-                let reason = "a commit key was changed meanwhile".to_owned();
-                return Err(EtcdError::Canceled { reason });
-            }
-            for put in &puts {
-                log::info!("the pod started with {} = {}", put.key, put.value);
-            }
+            self.put(client, &found, started_with)?;
             self.put = Some(started_with.clone());
         }
         self.looked = true;
         self.again = None;
         self.backoff.reset();
         Ok(self.registrations > 0 || resumes(&self.own, &found))
+    }
+
+    fn put(
+        &self,
+        client: &mut Client,
+        found: &Page,
+        started_with: &StartedWith,
+    ) -> Result<(), EtcdError> {
+        let mut puts = puts(&self.own, found, started_with);
+        let started_with = puts.len();
+        puts.extend(registration(&self.own, found));
+        let mut result = calls::put_all(client, &puts, found);
+        if matches!(&result, Err(error) if error.is_permission()) && puts.len() > started_with {
+            puts.truncate(started_with);
+            result = calls::put_all(client, &puts, found);
+            if result.is_ok() {
+                log::warn!(
+                    "etcd does not let CIM put {}: after a restart CIM waits for another registration",
+                    self.own.memory_key()
+                );
+            }
+        }
+        if !result? {
+            let reason = "a commit key was changed meanwhile".to_owned();
+            return Err(EtcdError::Canceled { reason });
+        }
+        for put in puts.iter().take(started_with) {
+            log::info!("the pod started with {} = {}", put.key, put.value);
+        }
+        Ok(())
     }
 
     /// [`Self::run`] has failed. True when change sets may be delivered all the same: etcd takes no such puts from CIM.
