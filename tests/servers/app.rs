@@ -127,6 +127,9 @@ impl Reply {
     }
 }
 
+/// What a change set gets that is answered by a script: a behaviour, and replies on CONFIG in this order.
+pub type Script = Arc<dyn Fn(&Value) -> (Behaviour, Vec<Reply>) + Send + Sync>;
+
 #[derive(Default)]
 struct State {
     behaviours: HashMap<String, Behaviour>,
@@ -139,6 +142,9 @@ struct State {
     released: u64,
     replies_released: u64,
     reply: Option<(SocketAddr, Reply)>,
+    script: Option<Script>,
+    /// Where the replies of the script go; `None`: they wait.
+    script_nats: Option<SocketAddr>,
     ended: bool,
 }
 
@@ -286,6 +292,21 @@ impl TestApp {
     /// No replies any more.
     pub fn reply_nothing(&self) {
         self.shared.change(|state| state.reply = None);
+    }
+
+    /// From now on the script says what each request for `/updateConfig` gets, instead of the settings. Its replies wait until
+    /// [`TestApp::script_replies_to`] says where CIM is.
+    pub fn follow(
+        &self,
+        script: impl Fn(&Value) -> (Behaviour, Vec<Reply>) + Send + Sync + 'static,
+    ) {
+        self.shared
+            .change(|state| state.script = Some(Arc::new(script)));
+    }
+
+    /// Where the NATS server is that the script's replies go to; `None`: nowhere yet, they wait.
+    pub fn script_replies_to(&self, nats: Option<SocketAddr>) {
+        self.shared.change(|state| state.script_nats = nats);
     }
 
     /// Replies that are held go now; later ones wait anew.
@@ -491,6 +512,14 @@ impl Connection<'_> {
         mut stream: &TcpStream,
         mut answer: impl FnMut(u16, &[u8]) -> io::Result<()>,
     ) -> io::Result<Next> {
+        let script = self.shared.state().script.clone();
+        let scripted = script
+            .zip(recorded.update.as_ref())
+            .map(|(script, update)| script(update));
+        let (behaviour, scripted) = match scripted {
+            Some((behaviour, replies)) => (behaviour, Some(replies)),
+            None => (behaviour, None),
+        };
         let (status, text) = match behaviour {
             Behaviour::Answer(status) => (status, Vec::new()),
             Behaviour::Text(status, text) => (status, text),
@@ -508,19 +537,32 @@ impl Connection<'_> {
             }
         };
         let recorded = Some(recorded).filter(|_| status < 400);
-        let reply = self.shared.state().reply.clone();
-        let (before, after) = match reply {
-            Some((nats, reply)) if reply.first => (Some((nats, reply)), None),
-            reply => (None, reply),
+        let replies = match scripted {
+            Some(replies) if replies.is_empty() => Vec::new(),
+            Some(replies) => {
+                if !self.shared.wait(|state| state.script_nats.is_some()) {
+                    return Ok(Next::Close);
+                }
+                let nats = self.shared.state().script_nats;
+                let reply = |reply| Some((nats?, reply));
+                replies.into_iter().filter_map(reply).collect()
+            }
+            None => self.shared.state().reply.clone().into_iter().collect(),
         };
-        self.reply(before, recorded.as_ref());
+        let (before, after): (Vec<_>, Vec<_>) =
+            replies.into_iter().partition(|(_, reply)| reply.first);
+        for (nats, reply) in before {
+            self.reply(nats, &reply, recorded.as_ref());
+        }
         answer(status, &text)?;
-        self.reply(after, recorded.as_ref());
+        for (nats, reply) in after {
+            self.reply(nats, &reply, recorded.as_ref());
+        }
         Ok(Next::Go)
     }
 
-    fn reply(&self, reply: Option<(SocketAddr, Reply)>, recorded: Option<&Recorded>) {
-        let (Some((nats, reply)), Some(recorded)) = (reply, recorded) else {
+    fn reply(&self, nats: SocketAddr, reply: &Reply, recorded: Option<&Recorded>) {
+        let Some(recorded) = recorded else {
             return;
         };
         let Some(update) = &recorded.update else {

@@ -89,6 +89,11 @@ impl Random {
                     | 1
             });
         eprintln!("{test}: CIM_TEST_SEED={seed}");
+        Self::of(seed)
+    }
+
+    /// Those of a seed.
+    pub fn of(seed: u64) -> Self {
         Self(seed | 1)
     }
 
