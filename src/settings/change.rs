@@ -14,9 +14,9 @@ use super::table::{MEMBERS, Member};
 pub struct Change {
     /// Its path.
     pub path: String,
-    /// The value before, as it may be shown; empty: not set.
+    /// The value before, as it may be shown; empty: not set. What a change set has made of it is never shown.
     pub old: String,
-    /// The value now.
+    /// The value now, as it may be shown.
     pub new: String,
     /// In force already; else at the next start of CIM.
     pub at_once: bool,
@@ -46,20 +46,38 @@ pub fn shown_value(value: &Value) -> String {
     }
 }
 
+/// A cim.json, and what patches have made of it.
+#[derive(Debug, Clone, Copy)]
+pub struct Configured<'a> {
+    /// Without patches.
+    pub base: &'a CimConfig,
+    /// What is configured.
+    pub config: &'a CimConfig,
+}
+
+impl Configured<'_> {
+    fn shown(&self, member: &Member) -> String {
+        let value = member.get(self.config);
+        if value == member.get(self.base) {
+            shown_value(&value)
+        } else {
+            "(by a change set)".to_owned()
+        }
+    }
+}
+
 /// What differs between two cim.json; `in_force` says whether a member has its new value already.
 pub fn of_cim<'a>(
-    old: &'a CimConfig,
-    new: &'a CimConfig,
+    old: Configured<'a>,
+    new: Configured<'a>,
     in_force: impl Fn(&Member) -> bool + 'a,
 ) -> impl Iterator<Item = Change> + 'a {
-    MEMBERS.iter().filter_map(move |member| {
-        let (was, is) = (member.get(old), member.get(new));
-        (was != is).then(|| Change {
-            path: member.path(),
-            old: shown_value(&was),
-            new: shown_value(&is),
-            at_once: in_force(member),
-        })
+    let differs = move |member: &&Member| member.get(old.config) != member.get(new.config);
+    MEMBERS.iter().filter(differs).map(move |member| Change {
+        path: member.path(),
+        old: old.shown(member),
+        new: new.shown(member),
+        at_once: in_force(member),
     })
 }
 

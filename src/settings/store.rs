@@ -17,7 +17,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use arc_swap::{ArcSwap, Guard};
 use serde_json::Value;
 
-use super::change::{self, Change};
+use super::change::{self, Change, Configured};
 use super::document::{CimDocument, DocumentError};
 use super::file::FileError;
 use super::infra::{self, InfraDocument};
@@ -259,9 +259,18 @@ impl Store {
         edit: impl FnOnce(&mut Sources) -> Patches,
         at_once: impl Fn(&Member) -> bool,
     ) -> Vec<Change> {
+        let base = state.base.config.clone();
         let before = state.edit(edit);
+        let before = Configured {
+            base: &base,
+            config: &before.config,
+        };
         let old = self.current.load_full();
         let configured = &state.document.config;
+        let now = Configured {
+            base: &state.base.config,
+            config: configured,
+        };
         let mut cim = old.cim.clone();
         for member in &MEMBERS {
             if member.at_run_time || at_once(member) {
@@ -270,7 +279,7 @@ impl Store {
         }
         let infra = self.environment.over(&state.sources.infra().infra);
         let in_force = |member: &Member| member.get(&cim) == member.get(configured);
-        let changes = change::of_cim(&before.config, configured, in_force)
+        let changes = change::of_cim(before, now, in_force)
             .chain(change::of_infra(&old.infra, &infra))
             .collect();
         let settings = Settings { cim, infra };
@@ -315,10 +324,10 @@ impl Store {
             .collect()
     }
 
-    /// What is unusual in the files, though allowed.
+    /// What is unusual in the files, though allowed; what patches have made of them is left out, because it is never shown.
     pub fn warnings(&self) -> Vec<String> {
         let state = self.state();
-        let cim = &state.document.warnings;
+        let cim = &state.base.warnings;
         let infra = &state.sources.infra().warnings;
         let more = match cim.more() + infra.more() {
             0 => None,

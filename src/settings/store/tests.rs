@@ -417,8 +417,8 @@ fn a_patch_is_in_force_at_once_where_that_is_possible() {
     assert_eq!(
         texts(&changes),
         [
-            "cimConfig.lmaas.buffer_size: 2000 -> 3000",
-            "cimConfig.lmaas.prefer_local_daemonset: false -> true (takes effect at the next start of CIM)",
+            "cimConfig.lmaas.buffer_size: 2000 -> (by a change set)",
+            "cimConfig.lmaas.prefer_local_daemonset: false -> (by a change set) (takes effect at the next start of CIM)",
         ]
     );
     let lmaas = store.load().cim.lmaas.clone();
@@ -486,6 +486,29 @@ fn a_patch_stands_until_what_it_was_made_from_changes() {
         store.load().cim.lmaas.buffer_size,
         2000,
         "the patch has ended"
+    );
+}
+
+#[test]
+fn what_patches_have_made_of_the_files_is_never_shown() {
+    let dir = Dir::new();
+    dir.write("cim.json", buffer_size(2000));
+    let store = dir.open();
+    let port =
+        json!([{"op": "add", "path": "/cimConfig/app_settings", "value": {"app_port": 12345}}]);
+    store.patch(port.to_string().as_bytes()).unwrap();
+    store
+        .patch(&patch(&[("buffer_size", json!(3000))]))
+        .unwrap();
+    assert_eq!(store.load().cim.app_settings.app_port, 12345);
+    assert_eq!(store.warnings(), [""; 0], "the port is unusual");
+    dir.write("cim.json", buffer_size(2500));
+    assert_eq!(
+        texts(&store.reload().unwrap()),
+        [
+            "cimConfig.lmaas.buffer_size: (by a change set) -> 2500",
+            "cimConfig.app_settings.app_port: (by a change set) -> 9999",
+        ]
     );
 }
 
