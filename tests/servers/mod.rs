@@ -17,6 +17,7 @@ pub mod gateway;
 pub mod h2c;
 pub mod kube;
 pub mod recorder;
+pub mod scene;
 pub mod store;
 pub mod tmaas;
 
