@@ -276,7 +276,7 @@ impl Write for Bytes<'_> {
 }
 
 /// What the original does here after 10 s, -1 for an application that never answers, is in
-/// `a_post_without_an_answer_ends_in_its_time` and `a_post_that_fails_is_a_failure_at_once`.
+/// `no_answer_in_time_is_a_time_out` and `a_post_that_fails_is_a_failure_at_once`.
 #[test]
 fn http2_is_spoken_with_prior_knowledge() {
     let running = Running::start(|scene| scene.mounted().cim("app_settings.http2_enabled", true));

@@ -142,6 +142,8 @@ struct Delivering {
     in_flight: Option<InFlight>,
     /// See [`calls::commit`].
     memory_revision: Option<i64>,
+    /// The application asked for its first configuration before it was known whose that is.
+    asked: bool,
     /// No answer can come any more: only what is pending is finished.
     closing: bool,
 }
@@ -162,6 +164,7 @@ impl Delivering {
             work: None,
             in_flight: None,
             memory_revision: None,
+            asked: false,
             closing: false,
         }
     }
@@ -197,6 +200,9 @@ impl Delivering {
             let registrations = self.parts.registrations.load(Ordering::Acquire);
             if work.subscription.registered(registrations) {
                 work.day_one.on_registered(registrations == 1);
+            }
+            if std::mem::take(&mut self.asked) {
+                work.day_one.on_not_configured();
             }
         }
     }
@@ -574,16 +580,18 @@ impl Delivering {
     }
 
     fn on_signal(&mut self, signal: AppSignal) {
-        let Some(work) = &mut self.work else {
-            log::warn!(
-                "{signal:?}: the microservice is not known yet, so there is no configuration to read"
-            );
-            return;
-        };
-        match signal {
-            AppSignal::NotConfigured => work.day_one.on_not_configured(),
-            AppSignal::Configured => work.day_one.on_configured(),
-            AppSignal::ShutdownSuccess | AppSignal::ShutdownFailure => {}
+        // An application that has registered anew asks anew, and both may have come while a call was under way.
+        self.learn();
+        let day_one = self.work.as_mut().map(|work| &mut work.day_one);
+        match (signal, day_one) {
+            (AppSignal::NotConfigured, Some(day_one)) => day_one.on_not_configured(),
+            (AppSignal::Configured, Some(day_one)) => day_one.on_configured(),
+            (AppSignal::NotConfigured, None) => {
+                log::info!("the first configuration waits until it is known whose it is");
+                self.asked = true;
+            }
+            (AppSignal::Configured, None) => self.asked = false,
+            (AppSignal::ShutdownSuccess | AppSignal::ShutdownFailure, _) => {}
         }
     }
 
