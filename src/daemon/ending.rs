@@ -51,11 +51,7 @@ impl Daemon {
                     Action::GetPod { timeout } => {
                         let pod = self.pod(Instant::now() + timeout);
                         inputs.push_back(Input::Pod {
-                            pod: pod.map(|pod| PodEnd {
-                                deletion_s: pod.deletion_timestamp.map(|time| time.timestamp()),
-                                deletion_grace_s: pod.deletion_grace_seconds,
-                                termination_grace_s: pod.termination_grace_seconds,
-                            }),
+                            pod: pod.as_ref().map(PodEnd::from),
                             wall: SystemTime::now(),
                         });
                     }

@@ -128,14 +128,14 @@ pub fn register(cim: &Cim) {
     assert_eq!(answer.status, 200, "{}", answer.text());
 }
 
-/// CIM's own log so far, in files and on standard output.
+/// The files of CIM's own log so far.
 pub fn own_log(cim: &Cim) -> String {
     String::from_utf8_lossy(&cim.text_of("cim")).into_owned()
 }
 
-/// The events that CIM has raised, as its log has them, without their times.
+/// The events that CIM has raised, as its log has them, without their times. Its last lines are on standard output.
 pub fn events(cim: &Cim) -> Vec<Value> {
-    let log = own_log(cim);
+    let log = own_log(cim) + &cim.stdout.text();
     let texts = log.lines().filter_map(|line| {
         let text = line.split_once("[event raised: ")?.1;
         text.strip_suffix(']')
