@@ -454,7 +454,7 @@ fn key(request: &servers::app::Request) -> String {
 }
 
 /// What a value of the memory key says; `None`: nothing was dealt with yet.
-fn position(value: &String) -> Option<(i64, String)> {
+fn position(value: &str) -> Option<(i64, String)> {
     let value: Value = serde_json::from_str(value).unwrap();
     let revision = number(&value["revision"]);
     (revision > 0).then(|| (revision, value["key"].as_str().unwrap().to_owned()))
