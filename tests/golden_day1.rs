@@ -137,6 +137,26 @@ fn what_is_no_object_is_not_posted_and_deletes_the_pod() {
     fails("03_value_not_object", "[1,2]", 200, "03_value_not_object");
 }
 
+/// As long as it takes: an application without its configuration is of no use.
+#[test]
+fn a_deletion_that_fails_is_tried_again() {
+    let scene = Scene::new();
+    scene.app.on(LOAD, Behaviour::Answer(500));
+    scene.etcd.put(AT_2, &value());
+    let (cim, mut wire) = start(&scene);
+    scene.kube.fault(Some(Fault::Status(503)));
+    tell(&mut wire, "NotConfigured");
+    let labels = [("verb", "delete"), ("code", "503")];
+    eventually(PATIENCE, || {
+        cim.metric("cim_kubernetes_requests_total", &labels) >= 1.0
+    });
+    assert!(scene.kube.object(POD).unwrap()["metadata"]["deletionTimestamp"].is_null());
+    scene.kube.fault(None);
+    eventually(PATIENCE, || {
+        !scene.kube.object(POD).unwrap()["metadata"]["deletionTimestamp"].is_null()
+    });
+}
+
 #[test]
 fn an_application_that_listens_late_gets_its_first_configuration() {
     let mut scene = Scene::new();
