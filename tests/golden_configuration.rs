@@ -30,6 +30,7 @@ const MS: &str = "commit-config/ns1/ms1/v1/ms/cnf-0";
 const NF: &str = "commit-config/ns1/ms1/v1/nf/cnf-0";
 const CONFIG_MAP: &str = "svctype-cim-v1-mgmt-cfg";
 
+/// `number` is above what the pod started with, 3: what is not would be taken for done.
 fn app_key(number: u64) -> String {
     format!("change-set/ns1/ms1/v1/ms/app.json/{number}")
 }
@@ -442,15 +443,15 @@ fn a_change_of_cims_own_settings_takes_effect_at_once() {
     let running = Running::start(Scene::mounted);
     let Running { scene, cim } = &running;
     let log_level = |level: &str| patch(&[("cim_settings/log_level", level.into())]);
-    assert_eq!(running.put(&self_key(1), &log_level("ERROR")), "1");
-    assert_eq!(running.put(&app_key(2), "[]"), "2");
-    assert_eq!(running.put(&self_key(3), &log_level("ALL")), "3");
-    assert_eq!(running.put(&app_key(4), "[]"), "4");
+    assert_eq!(running.put(&self_key(11), &log_level("ERROR")), "11");
+    assert_eq!(running.put(&app_key(12), "[]"), "12");
+    assert_eq!(running.put(&self_key(13), &log_level("ALL")), "13");
+    assert_eq!(running.put(&app_key(14), "[]"), "14");
     // The commit is told after it is in etcd.
     let committed = |number: u64| own_log(cim).contains(&format!("commit {MS} = {number}]"));
-    eventually(PATIENCE, || committed(4));
+    eventually(PATIENCE, || committed(14));
     assert!(
-        !own_log(cim).contains("app.json/2"),
+        !own_log(cim).contains("app.json/12"),
         "nothing below ERROR is told"
     );
 
@@ -462,23 +463,23 @@ fn a_change_of_cims_own_settings_takes_effect_at_once() {
     publish("into the file");
     assert_eq!(
         running.put(
-            &self_key(5),
+            &self_key(15),
             &patch(&[("lmaas/logging_mode", "STDOUT".into())])
         ),
-        "5"
+        "15"
     );
     publish("onto the console");
     eventually(PATIENCE, || cim.stdout.text().contains("onto the console"));
     assert_eq!(
         running.put(
-            &self_key(6),
+            &self_key(16),
             &patch(&[
                 ("lmaas/logging_mode", "FILE".into()),
                 ("lmaas/max_file_size_in_mb", 1.into()),
                 ("lmaas/max_backup_files", 1.into())
             ])
         ),
-        "6"
+        "16"
     );
     assert!(!cim.stdout.text().contains("into the file"));
     let line = "x".repeat(100_000);
@@ -499,14 +500,14 @@ fn a_change_of_cims_own_settings_takes_effect_at_once() {
     let before = running.commits();
     assert_eq!(
         running.put(
-            &self_key(7),
+            &self_key(17),
             &patch(&[("cim_settings/cim_file_log", false.into())])
         ),
-        "7"
+        "17"
     );
-    assert_eq!(running.put(&app_key(8), "[]"), "8");
-    eventually(PATIENCE, || cim.stdout.text().contains("app.json/8"));
-    assert!(!own_log(cim).contains("app.json/8"));
+    assert_eq!(running.put(&app_key(18), "[]"), "18");
+    eventually(PATIENCE, || cim.stdout.text().contains("app.json/18"));
+    assert!(!own_log(cim).contains("app.json/18"));
     assert_eq!(running.commits().len(), before.len() + 2);
     assert_eq!(scene.app.requests(UPDATE).len(), 3);
 }
@@ -522,15 +523,15 @@ fn another_port_of_the_application_counts_from_the_next_call_on() {
     });
     let other = TestApp::start_on(Ipv4Addr::LOCALHOST.into());
     other.reply_with(running.cim.nats, Reply::of(ReplyStatus::Success));
-    assert_eq!(running.put(&app_key(1), "[]"), "1");
+    assert_eq!(running.put(&app_key(11), "[]"), "11");
     assert_eq!(
         running.put(
-            &self_key(2),
+            &self_key(12),
             &patch(&[("app_settings/app_port", other.port().into())])
         ),
-        "2"
+        "12"
     );
-    assert_eq!(running.put(&app_key(3), "[]"), "3");
+    assert_eq!(running.put(&app_key(13), "[]"), "13");
     let numbers = |app: &TestApp| -> Vec<_> {
         app.requests(UPDATE)
             .iter()
@@ -539,7 +540,7 @@ fn another_port_of_the_application_counts_from_the_next_call_on() {
     };
     assert_eq!(
         (numbers(&running.scene.app), numbers(&other)),
-        (vec!["1".into()], vec!["3".into()])
+        (vec!["11".into()], vec!["13".into()])
     );
 }
 
@@ -594,18 +595,18 @@ fn the_values_of_patches_are_never_shown() {
     let Running { scene, cim } = &running;
     let value = json!([{"op": "replace", "path": "/password", "value": SECRET}]).to_string();
     for (number, status) in [
-        (1, ReplyStatus::Success),
-        (2, ReplyStatus::Unused),
-        (3, ReplyStatus::Failure),
+        (11, ReplyStatus::Success),
+        (12, ReplyStatus::Unused),
+        (13, ReplyStatus::Failure),
     ] {
         scene.app.reply_with(cim.nats, Reply::of(status));
         running.put(&app_key(number), &value);
     }
     scene.app.on(UPDATE, Behaviour::Answer(500));
-    running.put(&app_key(4), &value);
+    running.put(&app_key(14), &value);
     scene.app.on(UPDATE, Behaviour::CloseAfter);
-    running.put(&app_key(5), &value);
-    running.put(&app_key(6), SECRET);
+    running.put(&app_key(15), &value);
+    running.put(&app_key(16), SECRET);
     // CIM's own: taken, out of range, another type, no patch, a test that fails, unknown members.
     let own = [
         json!([{"op": "add", "path": "/cimConfig/cim_settings/kafka_client_id", "value": SECRET}]),
@@ -616,10 +617,10 @@ fn the_values_of_patches_are_never_shown() {
         json!([{"op": "add", "path": "/cimConfig/haaas", "value": {"x": SECRET}}]),
         json!({"x": SECRET}),
     ];
-    for (number, patch) in (10_u64..).zip(&own) {
+    for (number, patch) in (20_u64..).zip(&own) {
         running.put(&self_key(number), &patch.to_string());
     }
-    running.put(&self_key(20), SECRET);
+    running.put(&self_key(30), SECRET);
     scene.etcd.put("change-set/ns1/ms1/v1/ms/1", SECRET);
     // The first configuration is as secret.
     scene
@@ -647,7 +648,7 @@ fn the_values_of_patches_are_never_shown() {
         let found = text.lines().find(|line| line.contains(SECRET));
         assert_eq!(found, None);
     }
-    assert!(texts[0].contains(&app_key(1)), "keys are shown");
+    assert!(texts[0].contains(&app_key(11)), "keys are shown");
     assert!(texts[0].contains("settings read again: "));
 }
 

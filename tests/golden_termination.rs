@@ -85,7 +85,6 @@ fn ends_as(name: &str, scene: &Scene, mut cim: Cim) -> Duration {
     });
     if let Some(event) = sample["app_event_one_second_later"].as_str() {
         scene.app.wait_for(SHUTDOWN, 1);
-        // An answer that was not taken in yet is no reason not to go on.
         cim.client().publish_event(event);
     }
     let status = cim.wait(Duration::from_secs(30));

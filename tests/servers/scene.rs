@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde_json::{Value, json};
 
-use super::kube::{Kube, Seen, golden_pod};
+use super::kube::{Kube, golden_pod};
 use super::{EtcdGateway, TestApp};
 use crate::support::{Cim, Options, PATIENCE, eventually_some};
 
@@ -112,11 +112,6 @@ impl Scene {
         keys.dedup();
         let line = |key: String| format!("{key}\n{}\n", self.etcd.get(&key).unwrap_or_default());
         keys.into_iter().map(line).collect()
-    }
-
-    /// The requests to Kubernetes after the first `count` of them.
-    pub fn asked_since(&self, count: usize) -> Vec<Seen> {
-        self.kube.requests().split_off(count)
     }
 }
 
