@@ -9,8 +9,11 @@ use serde::Deserialize;
 use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
 use super::key::{ChangeSetKey, revision_number};
-use crate::limits::REMARKS_BYTES;
+use crate::limits::{CHANGE_SET_KEY_BYTES, REMARKS_BYTES};
 use crate::settings::problem;
+
+/// Bytes of a key that are kept: a cut in the middle of a character leaves up to 3 less, and more than a key may have.
+const KEPT_KEY_BYTES: usize = CHANGE_SET_KEY_BYTES + 4;
 
 /// What the application says about a change set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,7 +40,7 @@ pub enum AnswerRevision {
 /// An answer on CONFIG.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConfigAnswer {
-    /// The whole key of the change set that it is about; bounded by the payload.
+    /// The whole key of the change set that it is about; of one that is too long for a change set, the beginning.
     pub change_set_key: String,
     /// The revision that it names.
     pub revision: AnswerRevision,
@@ -67,9 +70,13 @@ impl ConfigAnswer {
         // A bad byte in the remarks is no reason to lose the outcome.
         let text = String::from_utf8_lossy(payload);
         let members: Members = serde_json::from_str(&text).map_err(|_| AnswerError::NotAnObject)?;
-        let Some(Scalar::Text(change_set_key)) = members.key else {
+        let Some(Scalar::Text(mut change_set_key)) = members.key else {
             return Err(AnswerError::NoKey);
         };
+        if change_set_key.len() > KEPT_KEY_BYTES {
+            // Still longer than any change set's: it is nobody's.
+            change_set_key = problem::cut(&change_set_key, KEPT_KEY_BYTES).to_owned();
+        }
         let text_of = |scalar| match scalar {
             Some(Scalar::Text(text)) => text,
             _ => String::new(),
@@ -208,6 +215,25 @@ impl<'de> Deserialize<'de> for Scalar {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_key_that_no_change_set_can_have_is_cut_and_stays_foreign() {
+        let longest = format!(
+            "change-set/n/m/v/ms/{}/1",
+            "k".repeat(CHANGE_SET_KEY_BYTES - 22)
+        );
+        assert_eq!(longest.len(), CHANGE_SET_KEY_BYTES);
+        let key = ChangeSetKey::parse(&longest).unwrap();
+        for (more, is_for) in [("", true), ("x", false), ("xxxxx", false), ("ééééé", false)] {
+            for repeated in [1, 100_000] {
+                let text = format!("{longest}{}", more.repeat(repeated));
+                let payload = serde_json::json!({"change-set-key": text}).to_string();
+                let answer = ConfigAnswer::parse(payload.as_bytes()).unwrap();
+                assert_eq!(answer.is_for(&key), is_for, "{more}");
+                assert!(answer.change_set_key.capacity() <= KEPT_KEY_BYTES);
+            }
+        }
+    }
 
     const KEY: &str = "change-set/ns1/ms1/v1/ms/app.json/101";
 
