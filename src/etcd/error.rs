@@ -15,8 +15,6 @@ use super::json;
 use crate::limits;
 use crate::settings::problem::{cut, escaped};
 
-/// gRPC code: the request is not allowed as it stands.
-const INVALID_ARGUMENT: i64 = 3;
 /// gRPC code: not for this user.
 const PERMISSION_DENIED: i64 = 7;
 /// gRPC code: a quota is used up (space, requests).
@@ -25,8 +23,6 @@ const RESOURCE_EXHAUSTED: i64 = 8;
 pub(super) const FAILED_PRECONDITION: i64 = 9;
 /// gRPC code: a revision that is compacted, or still to come.
 const OUT_OF_RANGE: i64 = 11;
-/// gRPC code: there is no such method.
-const UNIMPLEMENTED: i64 = 12;
 /// gRPC code: not now.
 const UNAVAILABLE: i64 = 14;
 /// gRPC code: who are you?
@@ -59,6 +55,16 @@ pub enum EtcdError {
         endpoint: String,
         /// What it says; at most [`limits::ETCD_REASON_BYTES`] of it, as for each text from etcd here.
         message: String,
+    },
+    /// Something else answers: retry with back-off, until the settings or what is in front of etcd are put right.
+    #[error(
+        "what answers at {endpoint} is not etcd's JSON gateway (HTTP status {http_status}): is it the address of etcd 3.4 or newer?"
+    )]
+    NotEtcd {
+        /// The endpoint.
+        endpoint: String,
+        /// The status of its answer.
+        http_status: u16,
     },
     /// It does not do this: not allowed, not valid, no space. Nothing was done.
     #[error("etcd at {endpoint} refuses (code {code}): {message}")]
@@ -136,6 +142,7 @@ impl EtcdError {
             Self::Unreachable { .. }
             | Self::TimedOut { .. }
             | Self::Unavailable { .. }
+            | Self::NotEtcd { .. }
             | Self::Unauthenticated { .. }
             | Self::Canceled { .. }
             | Self::Malformed { .. } => Recovery::Retry,
@@ -165,24 +172,24 @@ impl EtcdError {
             Self::Unreachable { .. }
                 | Self::TimedOut { .. }
                 | Self::Unavailable { .. }
+                | Self::NotEtcd { .. }
                 | Self::Malformed { .. }
         )
     }
 
     /// What an answer with an HTTP status other than 200 means. `requested` is the revision that was asked for.
     pub fn of_answer(endpoint: &str, http_status: u16, body: &[u8], requested: i64) -> Self {
-        let (code, message) = json::gateway_error(body).unwrap_or_else(|| {
-            let code = match http_status {
-                401 => UNAUTHENTICATED,
-                403 => PERMISSION_DENIED,
-                404 => UNIMPLEMENTED,
-                429 => RESOURCE_EXHAUSTED,
-                408 | 500.. => UNAVAILABLE,
-                _ => INVALID_ARGUMENT,
-            };
-            (code, format!("HTTP status {http_status}"))
-        });
-        Self::of_code(endpoint, code, &message, requested)
+        match json::gateway_error(body) {
+            Some((code, message)) => Self::of_code(endpoint, code, &message, requested),
+            None if matches!(http_status, 408 | 429 | 500..) => Self::Unavailable {
+                endpoint: endpoint.to_owned(),
+                message: format!("HTTP status {http_status}"),
+            },
+            None => Self::NotEtcd {
+                endpoint: endpoint.to_owned(),
+                http_status,
+            },
+        }
     }
 
     /// What a gRPC code and its text mean.
@@ -299,17 +306,17 @@ mod tests {
             (
                 404,
                 "404 page not found".to_owned(),
-                "Refused GiveUp: etcd at e refuses (code 12): HTTP status 404",
+                "NotEtcd Retry: what answers at e is not etcd's JSON gateway (HTTP status 404): is it the address of etcd 3.4 or newer?",
             ),
             (
                 302,
                 String::new(),
-                "Refused GiveUp: etcd at e refuses (code 3): HTTP status 302",
+                "NotEtcd Retry: what answers at e is not etcd's JSON gateway (HTTP status 302): is it the address of etcd 3.4 or newer?",
             ),
             (
                 401,
                 "{}".to_owned(),
-                "Unauthenticated Retry: etcd at e does not know who this is: HTTP status 401",
+                "NotEtcd Retry: what answers at e is not etcd's JSON gateway (HTTP status 401): is it the address of etcd 3.4 or newer?",
             ),
         ] {
             let error = EtcdError::of_answer("e", status, body.as_bytes(), 7);
