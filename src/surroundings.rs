@@ -9,6 +9,7 @@ use crate::etcd;
 use crate::health::State;
 use crate::identity::Current;
 use crate::options::Options;
+use crate::secret::{self, Secret};
 use crate::settings::Store;
 use crate::settings::address;
 
@@ -60,7 +61,7 @@ impl Surroundings {
         let access = &self.options.etcd;
         Ok(etcd::Config {
             endpoints: address::items(list).map(str::to_owned).collect(),
-            user: access.user.clone(),
+            user: self.etcd_user(),
             tls: etcd::Tls {
                 ca_file: access.ca_file.clone(),
                 cert_file: access.cert_file.clone(),
@@ -68,6 +69,14 @@ impl Surroundings {
             },
             timeouts: etcd::Timeouts::default(),
         })
+    }
+
+    /// The password is read anew: who replaces it in its file need not start CIM again. What cannot be read is as it was at the start.
+    fn etcd_user(&self) -> Option<(String, Secret)> {
+        let access = &self.options.etcd;
+        let (name, first) = access.user.clone()?;
+        let now = access.password_file.as_deref().map(secret::read);
+        Some((name, now.and_then(Result::ok).unwrap_or(first)))
     }
 
     /// Whose change sets they are.
@@ -97,5 +106,39 @@ impl Surroundings {
             nf: revisions.nf.clone(),
             config_map: self.settings.config_map(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::identity::{Host, Identity};
+    use crate::options::{Given, resolve};
+    use crate::settings::Store;
+
+    #[test]
+    fn a_password_that_is_replaced_in_its_file_counts() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("password");
+        std::fs::write(&path, "first\n").unwrap();
+        let given = [
+            ("CIM_ETCD_URL", "e:2379"),
+            ("CIM_ETCD_USER", "u"),
+            ("CIM_ETCD_PASSWORD_FILE", path.to_str().unwrap()),
+        ];
+        let options = resolve(&Given::from_environment(given)).options;
+        let (identity, _) = Identity::resolve(&options.names, &Host::default());
+        let settings = Store::open(options.paths.files.clone(), options.infra.clone());
+        let known = Surroundings {
+            settings: Arc::new(settings),
+            options: Arc::new(options),
+            identity: Arc::new(Current::new(identity, true)),
+        };
+        let password = || known.etcd().unwrap().user.unwrap().1;
+        assert_eq!(password().reveal(), "first");
+        std::fs::write(&path, "second\n").unwrap();
+        assert_eq!(password().reveal(), "second");
+        std::fs::write(&path, "").unwrap();
+        assert_eq!(password().reveal(), "first", "as it was at the start");
     }
 }

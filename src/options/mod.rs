@@ -70,8 +70,10 @@ pub struct Options {
 /// How to get into etcd. The files are read when the client is made.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct EtcdAccess {
-    /// `CIM_ETCD_USER` and the password.
+    /// `CIM_ETCD_USER` and the password, as it was at the start.
     pub user: Option<(String, Secret)>,
+    /// `CIM_ETCD_PASSWORD_FILE`: a password that is changed there counts.
+    pub password_file: Option<PathBuf>,
     /// `CIM_ETCD_CA_FILE`.
     pub ca_file: Option<PathBuf>,
     /// `CIM_ETCD_CERT_FILE`; `key_file` is there too.

@@ -247,6 +247,7 @@ fn etcd(r: &mut Reader<'_>) -> EtcdAccess {
     let password = r.secret_file("CIM_ETCD_PASSWORD_FILE");
     let access = EtcdAccess {
         user: user.zip(password),
+        password_file: r.path_of_secret("CIM_ETCD_PASSWORD_FILE"),
         ca_file: r.file("CIM_ETCD_CA_FILE"),
         cert_file: r.file("CIM_ETCD_CERT_FILE"),
         key_file: r.file("CIM_ETCD_KEY_FILE"),

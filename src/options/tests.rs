@@ -463,6 +463,7 @@ fn the_settings_of_etcd_and_of_the_pods_revisions() {
     let options = &all.options;
     let (user, password) = options.etcd.user.as_ref().unwrap();
     assert_eq!((user.as_str(), password.reveal()), ("u", "hunter2"));
+    assert_eq!(options.etcd.password_file.as_deref(), Some(Path::new(path)));
     assert_eq!(options.etcd.key_file.as_deref(), Some(Path::new("k.pem")));
     let revisions = Revisions {
         ms: Some("7".into()),

@@ -232,6 +232,11 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// The path of a file that was read, to read it again.
+    pub fn path_of_secret(&self, name: &str) -> Option<PathBuf> {
+        self.given.get(name).map(|(path, _)| PathBuf::from(path))
+    }
+
     /// A file that is read later.
     pub fn file(&mut self, name: &str) -> Option<PathBuf> {
         let path = self.checked(name, "a path of at most 4096 bytes", |_| true);
