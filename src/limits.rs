@@ -386,3 +386,5 @@ pub const APP_SIGNALS: usize = 16;
 pub const CONFIG_STOP_TIME: Duration = Duration::from_secs(2);
 /// Time for the deletion of the own pod at the end.
 pub const DELETE_POD_TIME: Duration = Duration::from_secs(5);
+/// Time between two tries of the puts at subscription time when etcd refuses them: somebody has to give CIM the right first.
+pub const SUBSCRIPTION_REFUSED_RETRY: Duration = Duration::from_secs(60);

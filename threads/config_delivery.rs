@@ -5,6 +5,7 @@
 //! calls, which block, each with a time-out. Ends when no sender of `answers` is left and no commit is pending, or when its
 //! [`Interrupt`] says so, also in the middle of a call.
 
+mod etcd;
 mod subscription;
 
 use std::io;
@@ -13,9 +14,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Instant;
 
-use crossbeam_channel::{Receiver, Sender, at, never, select_biased};
+use crossbeam_channel::{Receiver, Sender, at, never, select};
 
-use crate::app::{self, AppClient, AppError, AppStop, Target, body};
+use crate::app::{self, AppClient, AppError, Target, body};
 use crate::chain::chain;
 use crate::change_set::answer::ConfigAnswer;
 use crate::change_set::calls;
@@ -27,7 +28,7 @@ use crate::change_set::history::History;
 use crate::change_set::key::ChangeSet;
 use crate::change_set::outcome::Outcome;
 use crate::clock;
-use crate::etcd::{Client, Config, EtcdError, Tls};
+use crate::etcd::Client;
 use crate::events::{AppSignal, OwnEvents};
 use crate::interrupt::Interrupt;
 use crate::limits::UPDATE_CONFIG_TIME;
@@ -39,6 +40,7 @@ use crate::settings::effect::{Told, take_effect};
 use crate::surroundings::Surroundings;
 use crate::threads::etcd_watch::Seen;
 use crate::threads::spawn::{Notice, spawn};
+use etcd::{Complaint, Etcd};
 use subscription::Subscription;
 
 /// The thread's parts.
@@ -94,46 +96,6 @@ struct Work {
     subscription: Subscription,
 }
 
-/// The client of etcd, and how the calls of this thread are cut off.
-struct Etcd {
-    current: Option<(Config, Client)>,
-    stop: AppStop,
-}
-
-impl Etcd {
-    /// Calls etcd as it is configured now.
-    fn call<T>(
-        &mut self,
-        parts: &ConfigDelivery,
-        call: impl FnOnce(&mut Client) -> Result<T, EtcdError>,
-    ) -> Result<T, EtcdError> {
-        let config = parts.surroundings.etcd().unwrap_or_default();
-        if self.current.as_ref().is_none_or(|(of, _)| *of != config) {
-            let client = Client::new(config.clone())?;
-            let (closer, stop) = (client.closer(), self.stop.clone());
-            parts.interrupt.attach(move || {
-                closer.close();
-                stop.stop();
-            });
-            self.current = Some((config, client));
-        }
-        let Some((_, client)) = &mut self.current else {
-            return Err(EtcdError::Closed);
-        };
-        let result = call(client);
-        if result.is_err() {
-            self.renew();
-        }
-        result
-    }
-
-    /// After a failure: certificates are replaced in their files, and a new client reads them again.
-    fn renew(&mut self) {
-        self.current
-            .take_if(|(config, _)| config.tls != Tls::default());
-    }
-}
-
 struct Delivering {
     parts: ConfigDelivery,
     app: AppClient,
@@ -142,8 +104,8 @@ struct Delivering {
     in_flight: Option<InFlight>,
     /// See [`calls::commit`].
     memory_revision: Option<i64>,
-    /// The application asked for its first configuration before it was known whose that is.
-    asked: bool,
+    commit_complaint: Complaint,
+    read_complaint: Complaint,
     /// No answer can come any more: only what is pending is finished.
     closing: bool,
 }
@@ -157,14 +119,12 @@ impl Delivering {
         Self {
             parts,
             app,
-            etcd: Etcd {
-                current: None,
-                stop,
-            },
+            etcd: Etcd::new(stop),
             work: None,
             in_flight: None,
             memory_revision: None,
-            asked: false,
+            commit_complaint: Complaint::default(),
+            read_complaint: Complaint::default(),
             closing: false,
         }
     }
@@ -201,9 +161,6 @@ impl Delivering {
             if work.subscription.registered(registrations) {
                 work.day_one.on_registered(registrations == 1);
             }
-            if std::mem::take(&mut self.asked) {
-                work.day_one.on_not_configured();
-            }
         }
     }
 
@@ -218,9 +175,11 @@ impl Delivering {
             return;
         }
         let call = |client: &mut Client| subscription.run(client, &started_with);
-        let deliver = self.etcd.call(&self.parts, call).unwrap_or_else(|error| {
+        let (known, interrupt) = (&self.parts.surroundings, &self.parts.interrupt);
+        let called = self.etcd.call(known, interrupt, call);
+        let deliver = called.unwrap_or_else(|error| {
             let subscription = &mut work.subscription;
-            subscription.failed(&error, started_with, Instant::now(), random::number())
+            subscription.failed(&error, Instant::now(), random::number())
         });
         if deliver {
             work.delivery.on_registered();
@@ -246,6 +205,8 @@ impl Delivering {
 
     fn deliver(&mut self, action: Action) {
         match action {
+            // Nothing new begins while CIM ends: it is delivered after the next start.
+            Action::Post(_) | Action::ApplySelf(_) if self.closing => {}
             Action::Post(change_set) => self.post(&change_set),
             Action::ApplySelf(change_set) => self.apply(&change_set),
             Action::Commit(commit) => self.commit(&commit),
@@ -348,24 +309,25 @@ impl Delivering {
     }
 
     fn commit(&mut self, commit: &Commit) {
+        let (known, interrupt) = (&self.parts.surroundings, &self.parts.interrupt);
         let seen = &mut self.memory_revision;
         let call = |client: &mut Client| Ok(calls::commit(client, commit, seen));
-        let outcome = self.etcd.call(&self.parts, call);
+        let outcome = self.etcd.call(known, interrupt, call);
         let outcome = outcome.unwrap_or_else(|error| CommitOutcome::Unreachable {
             error: chain(&error),
         });
         match &outcome {
             CommitOutcome::Taken => {
+                self.commit_complaint.end();
                 log::info!("commit {} = {}", commit.commit_key, commit.value);
             }
             CommitOutcome::Unreachable { error } | CommitOutcome::Refused { error } => {
                 self.parts.metrics.changes.commit_failures.inc();
                 self.etcd.renew();
-                log::warn!(
-                    "commit {} = {}: {error}; trying again",
-                    commit.commit_key,
-                    commit.value
-                );
+                let text = format!("commit {} = {}: {error}", commit.commit_key, commit.value);
+                if self.commit_complaint.is_news(&text) {
+                    log::warn!("{text}; trying again");
+                }
             }
         }
         if let Some(work) = &mut self.work {
@@ -461,14 +423,19 @@ impl Delivering {
             DayOneAction::Read => {
                 let keys = self.work.as_ref().map(|work| work.day_one.keys().to_vec());
                 let keys = keys.unwrap_or_default();
-                let page = self
-                    .etcd
-                    .call(&self.parts, |client| calls::read_keys(client, &keys));
-                if let Err(error) = &page {
-                    log::warn!(
-                        "the first configuration cannot be read: {}; trying again",
-                        chain(error)
-                    );
+                let (known, interrupt) = (&self.parts.surroundings, &self.parts.interrupt);
+                let call = |client: &mut Client| calls::read_keys(client, &keys);
+                let page = self.etcd.call(known, interrupt, call);
+                match &page {
+                    Ok(_) => self.read_complaint.end(),
+                    Err(error) => {
+                        let error = chain(error);
+                        if self.read_complaint.is_news(&error) {
+                            log::warn!(
+                                "the first configuration cannot be read: {error}; trying again"
+                            );
+                        }
+                    }
                 }
                 if let Some(work) = &mut self.work {
                     work.day_one
@@ -530,42 +497,42 @@ impl Delivering {
             .work
             .as_ref()
             .is_some_and(|w| w.delivery.wants_change_set());
-        let answers = if self.closing {
-            never()
-        } else {
-            self.parts.answers.clone()
-        };
-        let signals = if self.closing {
-            never()
-        } else {
-            self.parts.signals.clone()
-        };
         let change_sets = if wants && !self.closing {
             self.parts.change_sets.clone()
         } else {
             never()
         };
-        let woken = self.parts.interrupt.woken().clone();
+        // Until it is known whose first configuration it is about, what the application tells waits.
+        let signals = if self.work.is_some() {
+            self.parts.signals.clone()
+        } else {
+            never()
+        };
         let timer = self.deadline().map_or_else(never, at);
-        // Answers first: one that came in the moment of the deadline has come in time.
-        select_biased! {
-            recv(answers) -> answer => match answer {
+        select! {
+            recv(self.parts.answers) -> answer => match answer {
                 Ok(answer) => self.on_answer(&answer),
-                Err(_) => self.closing = true,
+                Err(_) => {
+                    self.closing = true;
+                    self.parts.answers = never();
+                }
             },
             recv(signals) -> signal => match signal {
                 Ok(signal) => self.on_signal(signal),
-                Err(_) => self.closing = true,
+                Err(_) => self.parts.signals = never(),
             },
             // What has changed is looked at in any case.
-            recv(woken) -> _ => {}
-            recv(timer) -> _ => self.tick(),
+            recv(self.parts.interrupt.woken()) -> _ => {}
+            recv(timer) -> _ => {}
             recv(change_sets) -> seen => match seen {
                 Ok(seen) => self.take(seen),
                 // The watch has ended; the daemon knows why.
                 Err(_) => self.parts.change_sets = never(),
             },
         }
+        // Answers first: one that came in the moment of the deadline has come in time. And the time passes whatever comes.
+        self.hear();
+        self.tick();
     }
 
     fn take(&mut self, seen: Seen) {
@@ -580,18 +547,13 @@ impl Delivering {
     }
 
     fn on_signal(&mut self, signal: AppSignal) {
-        // An application that has registered anew asks anew, and both may have come while a call was under way.
+        // A registration that came before it must not undo it.
         self.learn();
-        let day_one = self.work.as_mut().map(|work| &mut work.day_one);
-        match (signal, day_one) {
-            (AppSignal::NotConfigured, Some(day_one)) => day_one.on_not_configured(),
-            (AppSignal::Configured, Some(day_one)) => day_one.on_configured(),
-            (AppSignal::NotConfigured, None) => {
-                log::info!("the first configuration waits until it is known whose it is");
-                self.asked = true;
-            }
-            (AppSignal::Configured, None) => self.asked = false,
-            (AppSignal::ShutdownSuccess | AppSignal::ShutdownFailure, _) => {}
+        let Some(work) = &mut self.work else { return };
+        match signal {
+            AppSignal::NotConfigured => work.day_one.on_not_configured(),
+            AppSignal::Configured => work.day_one.on_configured(),
+            AppSignal::ShutdownSuccess | AppSignal::ShutdownFailure => {}
         }
     }
 
@@ -612,6 +574,7 @@ impl Delivering {
         if let Some(work) = &mut self.work {
             work.delivery.on_tick(now);
             work.day_one.on_tick(now);
+            work.subscription.on_tick(now);
         }
     }
 

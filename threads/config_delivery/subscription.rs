@@ -10,7 +10,9 @@ use crate::change_set::memory::Own;
 use crate::change_set::subscription::{puts, registration, resumes};
 use crate::change_set::wire::Page;
 use crate::etcd::{Client, EtcdError, Recovery};
-use crate::limits::{ETCD_RETRY_FIRST, ETCD_RETRY_LAST};
+use crate::limits::{ETCD_RETRY_FIRST, ETCD_RETRY_LAST, SUBSCRIPTION_REFUSED_RETRY};
+
+use super::etcd::Complaint;
 
 /// The puts of one pod. They are due once the application has registered, and once more when the ConfigMap is there. Before that one
 /// look is due: a pod with a memory in etcd goes on where it was, since an application that runs does not register again because CIM
@@ -23,7 +25,9 @@ pub(super) struct Subscription {
     /// What was put last.
     put: Option<StartedWith>,
     backoff: Backoff,
+    /// Not before this time.
     again: Option<Instant>,
+    complaint: Complaint,
 }
 
 impl Subscription {
@@ -35,6 +39,7 @@ impl Subscription {
             put: None,
             backoff: Backoff::new(ETCD_RETRY_FIRST, ETCD_RETRY_LAST),
             again: None,
+            complaint: Complaint::default(),
         }
     }
 
@@ -58,6 +63,13 @@ impl Subscription {
         (put || !self.looked) && self.again.is_none_or(|again| now >= again)
     }
 
+    /// Time has passed. Without an etcd nobody asks whether something is due, and the deadline must not stay in the past.
+    pub fn on_tick(&mut self, now: Instant) {
+        if self.again.is_some_and(|again| now >= again) {
+            self.again = None;
+        }
+    }
+
     /// Looks, and puts. True when change sets may be delivered.
     pub fn run(
         &mut self,
@@ -72,6 +84,7 @@ impl Subscription {
         self.looked = true;
         self.again = None;
         self.backoff.reset();
+        self.complaint.end();
         Ok(self.registrations > 0 || resumes(&self.own, &found))
     }
 
@@ -106,25 +119,70 @@ impl Subscription {
     }
 
     /// [`Self::run`] has failed. True when change sets may be delivered all the same: etcd takes no such puts from CIM.
-    pub fn failed(
-        &mut self,
-        error: &EtcdError,
-        started_with: StartedWith,
-        now: Instant,
-        random: u64,
-    ) -> bool {
-        let error_text = chain(error);
-        if error.recovery() == Recovery::GiveUp {
-            log::error!("etcd refuses what the pod started with: {error_text}");
+    pub fn failed(&mut self, error: &EtcdError, now: Instant, random: u64) -> bool {
+        let text = chain(error);
+        let refused = error.recovery() == Recovery::GiveUp;
+        if self.complaint.is_news(&text) {
+            let what = "what the pod started with cannot be put into etcd";
+            log::warn!("{what}: {text}; trying again");
+        }
+        if refused {
+            // Somebody has to change something there.
             self.looked = true;
-            self.again = None;
-            if self.registrations > 0 {
-                self.put = Some(started_with);
-            }
+            self.again = Some(now + SUBSCRIPTION_REFUSED_RETRY);
             return self.registrations > 0;
         }
-        log::warn!("what the pod started with cannot be put into etcd: {error_text}; trying again");
         self.again = Some(now + self.backoff.next(random));
         false
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    fn subscription() -> Subscription {
+        Subscription::new(Own {
+            namespace: "ns1".into(),
+            microservice: "ms1".into(),
+            version: "v1".into(),
+            pod: "cnf-0".into(),
+            pod_uid: "u-1".into(),
+        })
+    }
+
+    fn refused(code: i64) -> EtcdError {
+        EtcdError::of_code("e", code, "", 0)
+    }
+
+    #[test]
+    fn a_deadline_that_has_passed_is_none_any_more_even_when_nobody_asks_etcd() {
+        let mut subscription = subscription();
+        let now = Instant::now();
+        let started = StartedWith::default();
+        for code in [14, 7] {
+            subscription.registered(u64::try_from(code).unwrap());
+            subscription.failed(&refused(code), now, 0);
+            let deadline = subscription.deadline().unwrap();
+            assert!(deadline > now);
+            assert!(!subscription.is_due(&started, now), "{code}");
+            subscription.on_tick(deadline);
+            assert_eq!(subscription.deadline(), None);
+            assert!(subscription.is_due(&started, deadline), "{code}");
+        }
+    }
+
+    #[test]
+    fn a_refusal_holds_no_change_set_up_and_is_tried_again_later() {
+        let mut subscription = subscription();
+        let now = Instant::now();
+        assert!(!subscription.failed(&refused(7), now, 0), "not registered");
+        assert!(subscription.registered(1));
+        assert!(subscription.is_due(&StartedWith::default(), now), "at once");
+        assert!(subscription.failed(&refused(7), now, 0));
+        let again = subscription.deadline().unwrap() - now;
+        assert!(again >= Duration::from_secs(10));
+        assert!(!subscription.failed(&refused(14), now, 0), "an outage does");
     }
 }
