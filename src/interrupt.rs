@@ -89,6 +89,15 @@ impl Interrupter {
         }
     }
 
+    /// The call that is under way is cut off, and what was attached for it is of no use any more: something that it depends on
+    /// has changed. Never blocks.
+    pub fn cut(&self) {
+        if let Some(close) = &*self.shared.close() {
+            close();
+        }
+        self.wake();
+    }
+
     /// The thread is to end: a call that is under way is cut off. Never blocks.
     pub fn stop(&self) {
         let attached = self.shared.close();
@@ -121,6 +130,17 @@ mod tests {
         interrupter.wake();
         assert!(interrupt.wait());
         assert!(interrupt.pause(Duration::from_millis(1)));
+    }
+
+    #[test]
+    fn a_cut_closes_what_is_attached_and_stops_nothing() {
+        let (interrupter, interrupt) = interrupt();
+        interrupter.cut();
+        let (calls, close) = counter();
+        interrupt.attach(close);
+        interrupter.cut();
+        assert!(interrupt.wait(), "woken, and not stopped");
+        assert_eq!(calls.load(Ordering::SeqCst), 1);
     }
 
     #[test]

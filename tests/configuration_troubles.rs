@@ -10,14 +10,17 @@
 mod servers;
 mod support;
 
+use std::time::{Duration, Instant};
+
 use serde_json::json;
 use servers::kube::{Fault, Kube, golden_pod};
-use servers::{Behaviour, EtcdGateway, TestApp};
-use support::{Cim, Options, PATIENCE, eventually};
+use servers::{Behaviour, EtcdGateway, Reply, ReplyStatus, TestApp};
+use support::{Cim, Options, PATIENCE, Signal, eventually};
 
 const UPDATE: &str = "/updateConfig";
 const LOAD: &str = "/api/v1/_operations/loadConfig";
 const REGISTER: &str = "/api/v1/_operations/xgvela/register";
+const COMMIT: &str = "commit-config/ns1/ms1/v1/ms/cnf-0";
 
 fn options(app: &TestApp) -> Options {
     Options::new()
@@ -35,6 +38,11 @@ fn register(cim: &Cim) {
 
 fn key(number: u64) -> String {
     format!("change-set/ns1/ms1/v1/ms/app.json/{number}")
+}
+
+#[track_caller]
+fn committed(etcd: &EtcdGateway, value: &str) {
+    eventually(PATIENCE, || etcd.get(COMMIT).as_deref() == Some(value));
 }
 
 #[test]
@@ -79,4 +87,61 @@ fn an_application_that_starts_again_during_a_call_gets_its_first_configuration_a
     wire.ping_pong();
     app.release();
     app.wait_for(LOAD, 2);
+}
+
+#[test]
+fn another_etcd_is_taken_at_once_when_sighup_says_so() {
+    let (old, new, app) = (EtcdGateway::start(), EtcdGateway::start(), TestApp::start());
+    let options = options(&app).infra("etcd_url", old.client_url());
+    let cim = Cim::start(options);
+    app.reply_with(cim.nats, Reply::of(ReplyStatus::Success));
+    register(&cim);
+    old.put(&key(1), "[]");
+    committed(&old, "1");
+    // One is in flight meanwhile: it is neither repeated nor lost.
+    app.on(UPDATE, Behaviour::Late(200));
+    old.put(&key(2), "[]");
+    app.wait_for(UPDATE, 2);
+    new.replace_cluster();
+    new.put(&key(3), "[]");
+    cim.write_infra_json(&json!({"etcd_url": new.client_url()}));
+    let start = Instant::now();
+    cim.signal(Signal::HUP);
+    eventually(PATIENCE, || new.requests("watch") > 0);
+    assert!(start.elapsed() < Duration::from_secs(10));
+    app.on(UPDATE, Behaviour::Answer(200));
+    app.release();
+    committed(&new, "3");
+    let keys: Vec<_> = app
+        .requests(UPDATE)
+        .iter()
+        .map(|request| request.json()["change-set-key"].clone())
+        .collect();
+    assert_eq!(keys, [key(1), key(2), key(3)]);
+    let values: Vec<_> = new
+        .changes(COMMIT)
+        .into_iter()
+        .filter_map(|change| change.value)
+        .collect();
+    assert_eq!(values, ["2", "3"]);
+}
+
+#[test]
+fn several_etcds_that_take_turns_behind_one_address_are_not_asked_without_a_pause() {
+    let (etcd, app) = (EtcdGateway::start(), TestApp::start());
+    etcd.many_clusters(true);
+    let cim = Cim::start(options(&app).env("CIM_ETCD_URL", etcd.client_url()));
+    let start = Instant::now();
+    eventually(PATIENCE, || etcd.requests("kv/range") >= 5);
+    // Pauses of at least 50, 100, 200 and 400 ms.
+    assert!(
+        start.elapsed() > Duration::from_millis(700),
+        "{:?}",
+        start.elapsed()
+    );
+    etcd.many_clusters(false);
+    app.reply_with(cim.nats, Reply::of(ReplyStatus::Success));
+    register(&cim);
+    etcd.put(&key(1), "[]");
+    committed(&etcd, "1");
 }

@@ -176,13 +176,13 @@ impl Watching<'_> {
                 Step::Watch { start_revision } => self.watch(start_revision),
             };
             let Err(error) = result else { continue };
-            if self.parts.interrupt.is_stopped() {
+            // Stopped, or another etcd is configured.
+            if matches!(error, EtcdError::Closed) {
                 return;
             }
             self.outage.begin(self.parts, &error);
-            let pause = self.backoff.next(random::number());
             // Certificates are replaced in their files: a new client reads them again.
-            if !self.parts.interrupt.pause(pause) || self.config.tls != Tls::default() {
+            if !self.pause() || self.config.tls != Tls::default() {
                 return;
             }
         }
@@ -216,6 +216,10 @@ impl Watching<'_> {
             Ok(page) => {
                 let output = self.intake.on_page(page);
                 self.progress();
+                if output.replaced {
+                    // Two etcds behind one address would take turns, without an end.
+                    self.pause();
+                }
                 self.hand_on(output);
                 Ok(())
             }
@@ -229,11 +233,20 @@ impl Watching<'_> {
     /// One stream, until it ends or something else is to be done.
     fn watch(&mut self, start_revision: i64) -> Result<(), EtcdError> {
         let ends = &self.parts.metrics.changes.watch_ends;
+        let began = Instant::now();
         let result = self.frames(start_revision);
         self.intake.on_break();
+        if began.elapsed() >= ETCD_RETRY_LAST {
+            // It has worked: what cuts it off, such as a proxy, is no reason to wait longer each time.
+            self.backoff.reset();
+        }
         let reason = match &result {
             Ok(()) if matches!(self.intake.step(), Step::Watch { .. }) => "limit",
-            Ok(()) => "canceled",
+            Ok(()) => {
+                // Not at once again and again, should etcd end each watch that begins.
+                self.pause();
+                "canceled"
+            }
             Err(_) => "error",
         };
         ends.with_label_values(&[reason]).inc();
@@ -249,10 +262,6 @@ impl Watching<'_> {
             let has_events = !frame.events.is_empty();
             let output = self.intake.on_frame(frame.into());
             if !matches!(self.intake.step(), Step::Watch { .. }) {
-                // Not at once again and again, should etcd end each watch that begins.
-                self.parts
-                    .interrupt
-                    .pause(self.backoff.next(random::number()));
                 return Ok(());
             }
             if has_events {
@@ -263,8 +272,13 @@ impl Watching<'_> {
                 return Ok(());
             }
         }
-        self.backoff.reset();
         Ok(())
+    }
+
+    /// Longer each time. False when the thread is to end.
+    fn pause(&mut self) -> bool {
+        let pause = self.backoff.next(random::number());
+        self.parts.interrupt.pause(pause)
     }
 
     fn progress(&mut self) {

@@ -115,8 +115,14 @@ impl Daemon {
     fn notice(&self, notice: Notice) -> Option<Cause> {
         match notice {
             Notice::Signal(SIGHUP) => {
+                let before = self.surroundings.etcd();
                 reread(&self.settings, &self.own_log, &self.metrics);
-                self.watch.wake();
+                if self.surroundings.etcd() == before {
+                    self.watch.wake();
+                } else {
+                    // Else it would go on with the old etcd until its stream ends.
+                    self.watch.cut();
+                }
                 self.delivery.wake();
                 None
             }

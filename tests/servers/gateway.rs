@@ -34,6 +34,8 @@ struct Shared {
 struct State {
     store: Store,
     cluster: u64,
+    /// Each answer comes from another cluster.
+    many_clusters: bool,
     /// New connections are closed at once, those there are were.
     refuse: bool,
     /// Requests are read and not answered, watches say nothing.
@@ -114,6 +116,11 @@ impl EtcdGateway {
             state.store = Store::default();
             state.disconnect();
         });
+    }
+
+    /// On: every answer comes from another cluster, as if many of them were behind this address.
+    pub fn many_clusters(&self, on: bool) {
+        self.change(|state| state.many_clusters = on);
     }
 
     /// Puts a key; its revision.
@@ -208,8 +215,13 @@ impl State {
     }
 
     fn header(&self) -> Value {
+        let other = if self.many_clusters {
+            self.requests.len() as u64
+        } else {
+            0
+        };
         json!({
-            "cluster_id": self.cluster.to_string(), "member_id": "1",
+            "cluster_id": (self.cluster + other).to_string(), "member_id": "1",
             "revision": self.store.revision.to_string(), "raft_term": "2",
         })
     }
