@@ -145,3 +145,43 @@ fn several_etcds_that_take_turns_behind_one_address_are_not_asked_without_a_paus
     etcd.put(&key(1), "[]");
     committed(&etcd, "1");
 }
+
+#[test]
+fn an_application_that_has_registered_gets_its_change_sets_after_a_restart_of_cim() {
+    let (etcd, app, kube) = (EtcdGateway::start(), TestApp::start(), Kube::start());
+    kube.put_pod(golden_pod(json!({})));
+    let mut options = Options::new()
+        .env("CIM_APP_URL", app.url())
+        .env("CIM_ETCD_URL", etcd.client_url());
+    for (name, value) in kube.env() {
+        options = options.env(name, value);
+    }
+    let mut cim = Cim::start(options.clone());
+    register(&cim);
+    let memory = || etcd.get("cim-position/ns1/ms1/v1/cnf-0");
+    eventually(PATIENCE, || memory().is_some());
+    // Nothing was delivered yet, and the application does not register again because CIM was killed.
+    cim.kill9();
+    etcd.put(&key(1), "[]");
+    let cim = Cim::start(options);
+    app.reply_with(cim.nats, Reply::of(ReplyStatus::Success));
+    committed(&etcd, "1");
+    assert_eq!(app.requests(UPDATE).len(), 1);
+}
+
+#[test]
+fn an_etcd_that_gives_no_right_to_the_memory_key_still_gets_its_change_sets_committed() {
+    let (etcd, app) = (EtcdGateway::start(), TestApp::start());
+    etcd.deny_prefix("cim-position/");
+    let options = options(&app)
+        .env("CIM_ETCD_URL", etcd.client_url())
+        .env("MS_CONFIG_REVISION", "3");
+    let cim = Cim::start(options);
+    app.reply_with(cim.nats, Reply::of(ReplyStatus::Success));
+    etcd.put(&key(3), "[]");
+    register(&cim);
+    committed(&etcd, "3");
+    etcd.put(&key(4), "[]");
+    committed(&etcd, "4");
+    assert_eq!(app.requests(UPDATE).len(), 1);
+}

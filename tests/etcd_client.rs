@@ -604,7 +604,7 @@ fn answers_that_are_none_are_told_apart() {
         ),
         (
             |_, stream| answer(stream, 302, ""),
-            |e| matches!(e, EtcdError::Refused { .. }),
+            |e| matches!(e, EtcdError::NotEtcd { .. }),
         ),
         (
             |_, stream| {

@@ -41,6 +41,8 @@ struct State {
     /// Requests are read and not answered, watches say nothing.
     hang: bool,
     deny_puts: bool,
+    /// Keys that begin with it may neither be read nor put.
+    deny_prefix: Option<String>,
     /// Watches of an older number end.
     watches: u64,
     /// Progress notifications asked for so far.
@@ -97,6 +99,11 @@ impl EtcdGateway {
     /// On: puts and deletions, alone or in a transaction, are refused with "permission denied".
     pub fn deny_puts(&self, on: bool) {
         self.change(|state| state.deny_puts = on);
+    }
+
+    /// From now on keys that begin with `prefix` may neither be read nor put.
+    pub fn deny_prefix(&self, prefix: &str) {
+        self.change(|state| state.deny_prefix = Some(prefix.to_owned()));
     }
 
     /// Every watch under way ends in the middle of its stream.
@@ -208,6 +215,11 @@ impl Drop for EtcdGateway {
 }
 
 impl State {
+    fn denies(&self, key: &str) -> bool {
+        let denied = self.deny_prefix.as_ref();
+        denied.is_some_and(|prefix| key.starts_with(prefix.as_str()))
+    }
+
     fn disconnect(&mut self) {
         for connection in self.connections.drain(..) {
             let _ = connection.shutdown(Shutdown::Both);
@@ -354,6 +366,16 @@ fn answer(state: &mut State, path: &str, body: &Value) -> Result<Value, Refusal>
 
 fn txn(state: &mut State, body: &Value) -> Result<Value, Refusal> {
     let list = |name: &str| body[name].as_array().cloned().unwrap_or_default();
+    let steps_in_all = [list("success"), list("failure")].concat();
+    let of_steps = steps_in_all
+        .iter()
+        .flat_map(|step| step.as_object().unwrap().values());
+    if of_steps
+        .chain(&list("compare"))
+        .any(|one| state.denies(&text(&one["key"])))
+    {
+        return Err(DENIED);
+    }
     let mut holds = true;
     for compare in list("compare") {
         if compare["result"] != "EQUAL" {
@@ -386,6 +408,9 @@ fn steps(state: &mut State, steps: &[Value]) -> Result<Vec<Value>, Refusal> {
     for step in steps {
         let (name, body) = step.as_object().unwrap().iter().next().unwrap();
         let key = text(&body["key"]);
+        if state.denies(&key) {
+            return Err(DENIED);
+        }
         if name != "request_range" {
             if state.deny_puts {
                 return Err(DENIED);
