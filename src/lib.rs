@@ -25,6 +25,7 @@ pub mod events;
 pub mod fuzz;
 pub mod health;
 pub mod http;
+pub mod http_agent;
 pub mod identity;
 pub mod interrupt;
 pub mod kube;

@@ -236,19 +236,15 @@ impl Delivering {
         let outcome = match &result {
             Ok(answer) if answer.status < 400 => {
                 log::info!(
-                    "change set {}: accepted with {} after {took:?}: {}",
-                    key.text(),
-                    answer.status,
-                    answer.text
+                    "change set {}: accepted after {took:?} with {answer}",
+                    key.text()
                 );
                 PostOutcome::Accepted
             }
             Ok(answer) => {
                 log::error!(
-                    "change set {}: the application answers {}: {}",
-                    key.text(),
-                    answer.status,
-                    answer.text
+                    "change set {}: the application answers {answer}",
+                    key.text()
                 );
                 PostOutcome::Rejected {
                     status: answer.status,
@@ -319,7 +315,7 @@ impl Delivering {
         match &outcome {
             CommitOutcome::Taken => {
                 self.commit_complaint.end();
-                log::info!("commit {} = {}", commit.commit_key, commit.value);
+                log::debug!("commit {} = {}", commit.commit_key, commit.value);
             }
             CommitOutcome::Unreachable { error } | CommitOutcome::Refused { error } => {
                 self.parts.metrics.changes.commit_failures.inc();
@@ -446,9 +442,8 @@ impl Delivering {
                 let outcome = match self.send(app::LOAD_CONFIG, &value) {
                     Ok(answer) if (200..300).contains(&answer.status) => {
                         log::info!(
-                            "first configuration: {} bytes loaded: {}",
-                            value.len(),
-                            answer.text
+                            "first configuration: {} bytes loaded, answer {answer}",
+                            value.len()
                         );
                         self.parts
                             .metrics
@@ -459,11 +454,7 @@ impl Delivering {
                         LoadOutcome::Accepted
                     }
                     Ok(answer) => {
-                        log::error!(
-                            "first configuration: the application answers {}: {}",
-                            answer.status,
-                            answer.text
-                        );
+                        log::error!("first configuration: the application answers {answer}");
                         LoadOutcome::Failed
                     }
                     Err(error @ AppError::Refused { .. }) => {

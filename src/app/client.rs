@@ -1,5 +1,6 @@
 //! One request to the application, by HTTP/1.1 or by HTTP/2 with prior knowledge.
 
+use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -40,6 +41,17 @@ pub struct AppAnswer {
     pub status: u16,
     /// The answer's text for a log line: at most [`APP_ANSWER_SHOWN_BYTES`], without control characters.
     pub text: String,
+}
+
+impl fmt::Display for AppAnswer {
+    /// The status, and the text behind it when there is one.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.status)?;
+        if self.text.is_empty() {
+            return Ok(());
+        }
+        write!(f, ": {}", self.text)
+    }
 }
 
 impl AppAnswer {

@@ -11,9 +11,10 @@ use std::time::{Duration, Instant};
 
 use curl::easy::{Easy2, Handler, HttpVersion, InfoType, List, WriteError};
 
+use super::CONTENT_TYPE;
 use super::client::AppAnswer;
 use super::error::AppError;
-use super::{CONTENT_TYPE, USER_AGENT};
+use crate::http_agent::USER_AGENT;
 use crate::limits::{APP_ANSWER_BYTES, APP_ANSWER_TEXT_TIME, APP_CONNECT_TIME};
 
 /// `CURLE_GOT_NOTHING`.

@@ -18,9 +18,10 @@ use ureq::unversioned::transport::{
 };
 use ureq::{Agent, Body, Error};
 
+use super::CONTENT_TYPE;
 use super::client::AppAnswer;
 use super::error::AppError;
-use super::{CONTENT_TYPE, USER_AGENT};
+use crate::http_agent;
 use crate::limits::{
     APP_ANSWER_BYTES, APP_ANSWER_TEXT_TIME, APP_CONNECT_TIME, APP_HEAD_BYTES, APP_IDLE_TIME,
 };
@@ -34,19 +35,9 @@ pub struct Http1 {
 
 impl Http1 {
     pub fn new() -> Self {
-        let config = Agent::config_builder()
-            .proxy(None)
-            .http_status_as_error(false)
-            .max_redirects(0)
-            .max_redirects_will_error(false)
-            .user_agent(USER_AGENT)
+        let config = http_agent::config(APP_HEAD_BYTES)
             .accept("")
             .accept_encoding("")
-            .max_response_header_size(APP_HEAD_BYTES)
-            .input_buffer_size(APP_HEAD_BYTES)
-            .output_buffer_size(APP_HEAD_BYTES)
-            .max_idle_connections(1)
-            .max_idle_connections_per_host(1)
             .max_idle_age(APP_IDLE_TIME)
             .timeout_connect(Some(APP_CONNECT_TIME))
             .timeout_recv_body(Some(APP_ANSWER_TEXT_TIME))

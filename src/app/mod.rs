@@ -25,5 +25,3 @@ pub const SHUTDOWN: &str = "/api/v1/_operations/shutdown";
 
 /// The content type of every request.
 const CONTENT_TYPE: &str = "application/json";
-/// How CIM calls itself.
-const USER_AGENT: &str = concat!("cim/", env!("CARGO_PKG_VERSION"));

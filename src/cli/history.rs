@@ -10,12 +10,16 @@ use serde_json::Value;
 
 use super::Exit;
 use crate::http::HISTORY_PATH;
+use crate::http_agent;
 use crate::settings::problem::escaped;
 
 /// Time for the whole answer: CIM is on this host.
 const TIME: Duration = Duration::from_secs(5);
 /// Bytes of the answer: a hundred entries with keys of the largest size.
 const ANSWER_BYTES: u64 = 1 << 20;
+/// Bytes of each buffer of the connection.
+const BUFFER_BYTES: usize = 16 << 10;
+/// CONTRACT section 1.
 const DEFAULT_PORT: u16 = 6060;
 
 /// `cim history`.
@@ -64,9 +68,9 @@ impl HistoryError {
 pub fn run(args: &HistoryArgs) -> Result<(), HistoryError> {
     let port = std::env::var("CIM_REST_PORT").ok();
     let server = server_or_default(args.server.as_deref(), port.as_deref());
-    let agent = ureq::Agent::config_builder()
+    let agent = http_agent::config(BUFFER_BYTES)
+        .http_status_as_error(true)
         .timeout_global(Some(TIME))
-        .proxy(None)
         .build()
         .new_agent();
     let text = agent

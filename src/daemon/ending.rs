@@ -29,6 +29,8 @@ pub(super) struct Ending {
     pub failed: Option<&'static str>,
     /// The pod is to be deleted.
     pub delete_pod: bool,
+    /// When Kubernetes kills CIM: the stop must be over by then.
+    pub killed_at: Option<Instant>,
 }
 
 impl Daemon {
@@ -63,9 +65,7 @@ impl Daemon {
                         let answer = app.post(&target, SHUTDOWN, b"", timeout);
                         match &answer {
                             Ok(answer) => log::info!(
-                                "the application answers the request to shut down with {}: {}",
-                                answer.status,
-                                answer.text
+                                "the application answers the request to shut down with {answer}"
                             ),
                             Err(error) => log::info!("{}", chain(error)),
                         }
@@ -73,7 +73,14 @@ impl Daemon {
                         inputs.push_back(Input::Shutdown(agreed));
                     }
                     Action::Raise(event) => self.own_events.raise(event),
-                    Action::Stop { delete_pod } => return Ending { failed, delete_pod },
+                    Action::Stop { delete_pod } => {
+                        let killed_at = machine.killed_at();
+                        return Ending {
+                            failed,
+                            delete_pod,
+                            killed_at,
+                        };
+                    }
                 }
             }
         }

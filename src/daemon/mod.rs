@@ -82,13 +82,14 @@ impl Daemon {
             log::log!(level, "{remark}");
         }
         let cause = self.supervise();
-        let Ending { failed, delete_pod } = self.ending(cause);
+        let ending = self.ending(cause);
+        let failed = ending.failed;
         if failed.is_some() {
             self.nats_stop.at_once();
         } else {
             self.nats_stop.in_order();
         }
-        let stopped = self.stop(failed, delete_pod);
+        let stopped = self.stop(&ending);
         if failed.is_none() && stopped {
             End::InOrder
         } else {
@@ -136,16 +137,21 @@ impl Daemon {
     }
 
     /// Ends the threads in the order of the data path. False when one did not end in time.
-    fn stop(&mut self, failed: Option<&'static str>, delete_pod: bool) -> bool {
+    fn stop(&mut self, ending: &Ending) -> bool {
+        let failed = ending.failed;
         self.watch.stop();
         // A wake-up can only fail when the thread is gone.
         let _ = self.nats_waker.wake();
-        let mut deadline = Instant::now()
-            + if failed.is_some() {
-                LAST_STEPS
-            } else {
-                STOP_TIME + LAST_STEPS
-            };
+        let time = match failed {
+            Some(_) => LAST_STEPS,
+            None => STOP_TIME + LAST_STEPS,
+        };
+        let now = Instant::now();
+        // What is left of the grace; its last moment is better used than lost.
+        let left = ending
+            .killed_at
+            .map_or(time, |at| at.saturating_duration_since(now));
+        let mut deadline = now + time.min(left.max(LAST_STEPS));
         let mut ended: Vec<&'static str> = failed.into_iter().collect();
         let mut in_time = true;
         for (name, thread) in std::mem::take(&mut self.threads) {
@@ -158,7 +164,7 @@ impl Daemon {
                     self.delivery.stop();
                 }
                 "kubernetes" => {
-                    if delete_pod {
+                    if ending.delete_pod {
                         self.delete_pod();
                     }
                     deadline = deadline.max(Instant::now() + LAST_STEPS);

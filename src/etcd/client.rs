@@ -23,6 +23,7 @@ use super::json::{
     self, Authenticated, DeleteAnswer, PutAnswer, Range, RangeAnswer, Status, Txn, TxnAnswer,
 };
 use super::watch::{self, Frame, LineError, WatchRequest};
+use crate::http_agent;
 use crate::limits;
 use crate::resolver::CachingResolver;
 use crate::secret::Secret;
@@ -83,19 +84,10 @@ impl Client {
         let tls = config.tls.load()?;
         let timeouts = config.timeouts;
         let agent = || {
-            Agent::config_builder()
+            http_agent::config(limits::ETCD_BUFFER_BYTES)
                 .tls_config(tls.clone())
-                // etcd is beside CIM: a proxy of the environment is for what is outside.
-                .proxy(None)
-                .user_agent("cim")
-                .http_status_as_error(false)
-                .max_redirects(0)
-                .max_redirects_will_error(false)
-                .input_buffer_size(limits::ETCD_BUFFER_BYTES)
-                .output_buffer_size(limits::ETCD_BUFFER_BYTES)
+                // Less than the buffer, so that a head that is too large is known as such.
                 .max_response_header_size(limits::ETCD_BUFFER_BYTES / 2)
-                .max_idle_connections(1)
-                .max_idle_connections_per_host(1)
                 .max_idle_age(limits::ETCD_IDLE_TIME)
                 .timeout_resolve(Some(timeouts.connect))
                 .timeout_connect(Some(timeouts.connect))

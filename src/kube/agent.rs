@@ -5,14 +5,15 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use ureq::config::ConfigBuilder;
 use ureq::typestate::AgentScope;
-use ureq::unversioned::resolver::DefaultResolver;
 use ureq::unversioned::transport::time::Duration as Limit;
 use ureq::unversioned::transport::{
     ConnectionDetails, Connector, NextTimeout, RustlsConnector, TcpConnector, Transport,
 };
 use ureq::{Agent, Timeout};
 
+use crate::http_agent;
 use crate::limits::{KUBE_BUFFER_BYTES, KUBE_CONNECT_TIME};
+use crate::resolver::CachingResolver;
 
 /// A place for one agent.
 #[derive(Debug, Default)]
@@ -91,24 +92,15 @@ fn lock(slot: &Mutex<Slot>) -> MutexGuard<'_, Slot> {
 
 /// What every agent here has in common: no proxy, no redirects, statuses as answers, small buffers.
 pub fn config() -> ConfigBuilder<AgentScope> {
-    Agent::config_builder()
-        .http_status_as_error(false)
-        .max_redirects(0)
-        .max_redirects_will_error(false)
-        .proxy(None)
-        .user_agent(concat!("cim/", env!("CARGO_PKG_VERSION")))
+    http_agent::config(KUBE_BUFFER_BYTES)
         .accept("application/json")
         .timeout_resolve(Some(KUBE_CONNECT_TIME))
-        .max_response_header_size(KUBE_BUFFER_BYTES)
-        .input_buffer_size(KUBE_BUFFER_BYTES)
-        .output_buffer_size(KUBE_BUFFER_BYTES)
-        .max_idle_connections(1)
 }
 
 /// An agent whose TCP connections take at most [`KUBE_CONNECT_TIME`].
 pub fn agent(config: ConfigBuilder<AgentScope>) -> Agent {
     let connector = ().chain(QuickTcp::default()).chain(RustlsConnector::default());
-    Agent::with_parts(config.build(), connector, DefaultResolver::default())
+    Agent::with_parts(config.build(), connector, CachingResolver::default())
 }
 
 /// TCP connections with a time-out of their own: ureq's would count the TLS handshake too, which may take longer, and which a
