@@ -186,6 +186,11 @@ impl Termination {
         self.killed_at
     }
 
+    /// Kubernetes has said that it deletes the pod, so nobody comes back under its UID.
+    pub fn is_pod_deleted(&self) -> bool {
+        self.pod.is_some_and(|pod| pod.is_deleted())
+    }
+
     /// Takes in what happened at `now`.
     pub fn on(&mut self, input: Input, now: Instant) -> Vec<Action> {
         match (self.state, input) {

@@ -251,6 +251,23 @@ fn while_cim_waits_all_goes_on() {
 }
 
 #[test]
+fn what_cim_remembers_of_a_pod_in_etcd_goes_with_the_pod_and_not_before() {
+    const MEMORY: &str = "cim-position/ns1/ms1/v1/cnf-0";
+    for (deleted, kept) in [(true, false), (false, true)] {
+        let scene = Scene::new();
+        let mut cim = start(&scene);
+        assert!(scene.etcd.get(MEMORY).is_some());
+        if deleted {
+            is_deleted(&scene, 90);
+        }
+        scene.app.on(SHUTDOWN, Behaviour::Answer(500));
+        assert_eq!(cim.stop(Signal::TERM).code(), Some(0));
+        assert_eq!(scene.etcd.get(MEMORY).is_some(), kept);
+        assert!(scene.etcd.get(COMMIT).is_some(), "commits are CMaaS's");
+    }
+}
+
+#[test]
 fn a_second_signal_ends_the_wait() {
     for signal in [Signal::TERM, Signal::INT] {
         let scene = Scene::new();

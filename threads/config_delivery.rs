@@ -9,7 +9,7 @@ mod etcd;
 mod subscription;
 
 use std::io;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Instant;
@@ -55,6 +55,8 @@ pub struct ConfigDelivery {
     pub signals: Receiver<AppSignal>,
     /// How often the application has registered.
     pub registrations: Arc<AtomicU64>,
+    /// The pod goes for good: what CIM remembers of it in etcd is removed at the end.
+    pub forget: Arc<AtomicBool>,
     /// Stops and wakes the thread.
     pub interrupt: Interrupt,
     /// The settings in force, and what a change set for CIM itself changes.
@@ -136,9 +138,25 @@ impl Delivering {
             self.act();
             let pending = self.work.as_ref().is_some_and(|w| w.delivery.has_commit());
             if self.closing && !pending {
-                break;
+                return self.forget();
             }
             self.wait();
+        }
+    }
+
+    /// The memory of a pod that never comes back would stay in etcd for ever. Where etcd is away now, it does.
+    fn forget(&mut self) {
+        let Ok(own) = self.parts.surroundings.own() else {
+            return;
+        };
+        if !self.parts.forget.load(Ordering::Acquire) || self.parts.surroundings.etcd().is_err() {
+            return;
+        }
+        let (known, interrupt) = (&self.parts.surroundings, &self.parts.interrupt);
+        let key = own.memory_key();
+        let delete = |client: &mut Client| client.delete(key.as_bytes());
+        if let Err(error) = self.etcd.call(known, interrupt, delete) {
+            log::warn!("{key} stays in etcd: {}", chain(&error));
         }
     }
 

@@ -2,6 +2,7 @@
 //! still works meanwhile.
 
 use std::collections::VecDeque;
+use std::sync::atomic::Ordering;
 use std::time::{Instant, SystemTime};
 
 use crossbeam_channel::{at, bounded, never, select};
@@ -75,6 +76,9 @@ impl Daemon {
                     Action::Raise(event) => self.own_events.raise(event),
                     Action::Stop { delete_pod } => {
                         let killed_at = machine.killed_at();
+                        // The delivery looks at it when all else is done.
+                        self.forget
+                            .store(machine.is_pod_deleted(), Ordering::Release);
                         return Ending {
                             failed,
                             delete_pod,

@@ -8,6 +8,7 @@ mod start;
 use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -58,6 +59,8 @@ pub struct Daemon {
     to_kubernetes: Option<Sender<Command>>,
     watch: Interrupter,
     delivery: Interrupter,
+    /// The pod goes for good: its memory in etcd is to be removed.
+    forget: Arc<AtomicBool>,
     /// The application's events about its own end.
     shutdown: Receiver<AppSignal>,
     own_events: OwnEvents,

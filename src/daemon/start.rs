@@ -2,7 +2,7 @@
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use crossbeam_channel::{Sender, bounded};
@@ -177,6 +177,7 @@ impl Daemon {
         };
         let history = Arc::new(Mutex::new(History::default()));
         let registrations = Arc::new(AtomicU64::new(0));
+        let forget = Arc::new(AtomicBool::new(false));
         let (watch_interrupter, watch_interrupt) = interrupt();
         let (delivery_interrupter, delivery_interrupt) = interrupt();
 
@@ -196,6 +197,7 @@ impl Daemon {
             answers: answers_in,
             signals: signals_in,
             registrations: Arc::clone(&registrations),
+            forget: Arc::clone(&forget),
             interrupt: delivery_interrupt,
             settings: Arc::clone(&settings),
             own_log: Arc::clone(&own_log),
@@ -308,6 +310,7 @@ impl Daemon {
             to_kubernetes,
             watch: watch_interrupter,
             delivery: delivery_interrupter,
+            forget,
             shutdown,
             own_events,
             raised,
