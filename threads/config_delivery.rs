@@ -8,6 +8,7 @@
 mod etcd;
 mod subscription;
 
+use std::collections::VecDeque;
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -103,7 +104,8 @@ struct Delivering {
     app: AppClient,
     etcd: Etcd,
     work: Option<Work>,
-    in_flight: Option<InFlight>,
+    /// What is in flight, and behind it what waits while its commit is refused.
+    in_flight: VecDeque<InFlight>,
     /// See [`calls::commit`].
     memory_revision: Option<i64>,
     commit_complaint: Complaint,
@@ -123,7 +125,7 @@ impl Delivering {
             app,
             etcd: Etcd::new(stop),
             work: None,
-            in_flight: None,
+            in_flight: VecDeque::new(),
             memory_revision: None,
             commit_complaint: Complaint::default(),
             read_complaint: Complaint::default(),
@@ -235,7 +237,7 @@ impl Delivering {
 
     fn post(&mut self, change_set: &ChangeSet) {
         let metrics = &self.parts.metrics.changes;
-        if let Some(in_flight) = &mut self.in_flight
+        if let Some(in_flight) = self.in_flight.front_mut()
             && !std::mem::replace(&mut in_flight.attempted, true)
         {
             metrics.push_attempts.inc();
@@ -282,7 +284,7 @@ impl Delivering {
         let metrics = &self.parts.metrics.changes;
         if outcome == PostOutcome::Accepted {
             metrics.push_successes.inc();
-            if let Some(in_flight) = &self.in_flight {
+            if let Some(in_flight) = self.in_flight.front() {
                 metrics
                     .delivery
                     .observe(in_flight.seen.elapsed().as_secs_f64());
@@ -370,7 +372,7 @@ impl Delivering {
             let took = finished.ended.saturating_duration_since(finished.decided);
             metrics.commit.observe(took.as_secs_f64());
         }
-        self.in_flight = None;
+        self.in_flight.pop_front();
         let change_set = &finished.change_set;
         self.history()
             .finished(&change_set.position, outcome, clock::now_ms());
@@ -545,7 +547,7 @@ impl Delivering {
     }
 
     fn take(&mut self, seen: Seen) {
-        self.in_flight = Some(InFlight {
+        self.in_flight.push_back(InFlight {
             seen: seen.at,
             attempted: false,
         });
