@@ -369,6 +369,8 @@ pub const REGISTRATIONS_WAITING: usize = HTTP_CONNECTIONS;
 /// Registrations whose answers wait for one ConfigMap: all that the operations API has connections for.
 pub const CONFIG_MAP_WAITERS: usize = HTTP_CONNECTIONS;
 
+/// Tries to read the ConfigMap before CIM goes on without its revision.
+pub const KUBE_SETTLING_TRIES: u32 = 3;
 /// Pause after the first failed try to reach etcd.
 pub const ETCD_RETRY_FIRST: Duration = Duration::from_millis(100);
 /// The longest pause between two tries to reach etcd: it is found again within seconds, by many sidecars without a rush.

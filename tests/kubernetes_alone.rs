@@ -146,6 +146,18 @@ fn it_learns_tells_of_it_and_keeps_no_socket() {
 }
 
 #[test]
+fn a_config_map_that_may_not_be_read_holds_nothing_up() {
+    let kube = with_pod();
+    kube.forbid("get configmaps", true);
+    let running = Running::start(&kube);
+    eventually(PATIENCE, || running.identity.is_settled());
+    let requests = kube.requests().into_iter();
+    let reads = requests.filter(|seen| seen.path.contains("configmaps"));
+    assert_eq!(reads.count(), 1);
+    running.stop();
+}
+
+#[test]
 fn a_pod_that_is_to_start_again_is_deleted_as_soon_as_kubernetes_lets_it() {
     let kube = with_pod();
     let running = Running::start(&kube);

@@ -19,7 +19,7 @@ use crate::kube::{
     Client, Closer, Command, ConfigMap, Created, KubeError, Next, Recovery, Schedule, Step, Tmaas,
     config_map, spread, tmaas_delay,
 };
-use crate::limits::{KUBE_CALL_TIME, KUBE_COMMANDS, REGISTRATIONS_WAITING};
+use crate::limits::{KUBE_CALL_TIME, KUBE_COMMANDS, KUBE_SETTLING_TRIES, REGISTRATIONS_WAITING};
 use crate::own_log::OwnLog;
 use crate::settings::Store;
 use crate::settings::effect::{Told, take_effect};
@@ -240,15 +240,18 @@ impl Worker {
             Step::ClusterRole => self.learn_cluster_role(),
             Step::CommonInfra => self.learn_common_infra(),
         };
-        let is_settled = match step {
-            Step::Pod => result.is_err() || !self.schedule.wants(Step::ConfigMap),
-            Step::ConfigMap => true,
-            _ => false,
-        };
+        let done = result.is_ok();
+        let passes = matches!(&result, Err(failure) if failure.recovery == Recovery::Again);
         match result {
             Ok(()) => self.schedule.done(step),
             Err(failure) => self.failed(step, failure),
         }
+        let is_settled = match step {
+            Step::Pod => !done || !self.schedule.wants(Step::ConfigMap),
+            // It says which change sets are done: worth a few tries, not an application without configuration for hours.
+            Step::ConfigMap => !passes || self.schedule.tries(step) >= KUBE_SETTLING_TRIES,
+            _ => false,
+        };
         if is_settled && !self.k.identity.is_settled() {
             self.k.identity.settle();
             (self.k.changed)();

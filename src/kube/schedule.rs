@@ -108,6 +108,15 @@ impl Schedule {
         steps.any(|(pending, other)| other == step && pending.is_some())
     }
 
+    /// How often `step` has failed since it is wanted.
+    pub fn tries(&self, step: Step) -> u32 {
+        let mut steps = self.0.iter().zip(ORDER);
+        let found = steps.find(|(_, other)| *other == step);
+        found
+            .and_then(|(pending, _)| pending.as_ref())
+            .map_or(0, |pending| pending.tries)
+    }
+
     /// There is a step that has not failed yet: it is tried next. When a failed one is done, nobody knows.
     pub fn settles_soon(&self) -> bool {
         let mut pending = self.0.iter().flatten();
@@ -197,7 +206,10 @@ mod tests {
         schedule.want(Step::Pod, at(11));
         assert_eq!(schedule.next(at(11)), Next::At(at(30)), "wanted already");
         assert!(schedule.failed(Step::Pod, "b".to_owned(), at(30), delay));
+        let tries = [Step::Pod, Step::ConfigMap].map(|step| schedule.tries(step));
+        assert_eq!(tries, [3, 0]);
         schedule.done(Step::Pod);
+        assert_eq!(schedule.tries(Step::Pod), 0);
         assert_eq!(
             (schedule.next(at(99)), schedule.failure()),
             (Next::Nothing, None)
