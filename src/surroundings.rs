@@ -1,8 +1,9 @@
-//! Where etcd is, and whose change sets CIM is to deliver, as far as it is known now: from the settings, the environment and
+//! Where etcd and the application are, and whose change sets CIM is to deliver, as far as it is known now: from the settings, the environment and
 //! what Kubernetes says.
 
 use std::sync::Arc;
 
+use crate::app::Target;
 use crate::change_set::StartedWith;
 use crate::change_set::memory::Own;
 use crate::etcd;
@@ -96,6 +97,12 @@ impl Surroundings {
             pod: identity.pod.clone(),
             pod_uid: identity.pod_uid.clone().unwrap_or_default(),
         })
+    }
+
+    /// Where the application is, and how it is spoken to.
+    pub fn application(&self) -> Target {
+        let settings = self.settings.load();
+        Target::new(self.options.app_url.as_deref(), &settings.cim.app_settings)
     }
 
     /// The configuration that the pod started with.

@@ -17,7 +17,7 @@ use std::time::Instant;
 
 use crossbeam_channel::{Receiver, Sender, at, never, select};
 
-use crate::app::{self, AppClient, AppError, Target, body};
+use crate::app::{self, AppClient, AppError, body};
 use crate::chain::chain;
 use crate::change_set::answer::ConfigAnswer;
 use crate::change_set::calls;
@@ -298,10 +298,7 @@ impl Delivering {
     }
 
     fn send(&mut self, path: &str, body: &[u8]) -> Result<app::AppAnswer, AppError> {
-        let settings = self.parts.settings.load();
-        let url = self.parts.surroundings.options.app_url.as_deref();
-        let target = Target::new(url, &settings.cim.app_settings);
-        drop(settings);
+        let target = self.parts.surroundings.application();
         self.app.post(&target, path, body, UPDATE_CONFIG_TIME)
     }
 

@@ -21,6 +21,7 @@ use crate::kube::{
 };
 use crate::limits::{KUBE_CALL_TIME, KUBE_COMMANDS, KUBE_SETTLING_TRIES, REGISTRATIONS_WAITING};
 use crate::own_log::OwnLog;
+use crate::random;
 use crate::settings::Store;
 use crate::settings::effect::{Told, take_effect};
 use crate::threads::spawn::{Notice, spawn};
@@ -266,7 +267,8 @@ impl Worker {
         if self.stop.load(Ordering::SeqCst) {
             return;
         }
-        let random = random_byte();
+        // Without randomness the pods of a node ask all at once, which the server's 429 would spread.
+        let [random, ..] = random::number().to_ne_bytes();
         let retries = self
             .k
             .settings
@@ -514,12 +516,4 @@ impl From<KubeError> for Failure {
 fn cluster_role(identity: &Identity) -> Option<String> {
     let xgvela_id = identity.tmaas.as_ref()?.xgvela_id.as_str();
     (!xgvela_id.is_empty()).then(|| format!("{xgvela_id}-xgvela"))
-}
-
-/// Without randomness the pods of a node ask all at once, which the server's 429 would spread.
-fn random_byte() -> u8 {
-    let mut random = [0];
-    let _ = rustix::rand::getrandom(&mut random, rustix::rand::GetRandomFlags::NONBLOCK);
-    let [random] = random;
-    random
 }

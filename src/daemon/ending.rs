@@ -8,7 +8,7 @@ use std::time::{Instant, SystemTime};
 use crossbeam_channel::{at, bounded, never, select};
 
 use super::{Daemon, complain};
-use crate::app::{AppClient, SHUTDOWN, Target};
+use crate::app::{AppClient, SHUTDOWN};
 use crate::chain::chain;
 use crate::exception;
 use crate::kube::{Command, Pod};
@@ -59,10 +59,7 @@ impl Daemon {
                         });
                     }
                     Action::PostShutdown { timeout } => {
-                        let settings = self.settings.load();
-                        let url = options.app_url.as_deref();
-                        let target = Target::new(url, &settings.cim.app_settings);
-                        drop(settings);
+                        let target = self.surroundings.application();
                         let answer = app.post(&target, SHUTDOWN, b"", timeout);
                         match &answer {
                             Ok(answer) => log::info!(

@@ -32,6 +32,7 @@ use crate::nats::info::Info;
 use crate::nats::intake::{Intake, Way};
 use crate::nats::{Broker, ClientId, CloseReason, Limits};
 use crate::progress::Progress;
+use crate::random;
 use crate::tap::{EventBatch, LogBatch};
 use crate::threads::spawn::{Notice, spawn};
 
@@ -143,13 +144,11 @@ impl Loop {
             control_line_bytes: limits.control_line_bytes,
             payload_bytes: limits.payload_bytes,
         };
-        let mut seed = [0; 8];
-        // Without randomness the members of queue groups are chosen in a known order, which harms nobody.
-        let _ = rustix::rand::getrandom(&mut seed, rustix::rand::GetRandomFlags::empty());
         Self {
             poll,
             listener,
-            broker: Broker::new(limits.clone(), info, auth, u64::from_ne_bytes(seed)),
+            // Without randomness the members of queue groups are chosen in a known order, which harms nobody.
+            broker: Broker::new(limits.clone(), info, auth, random::number()),
             limits,
             senders: Some((log, events)),
             blocks: Blocks::new(Arc::clone(&log_progress)),
