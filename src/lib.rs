@@ -28,6 +28,7 @@ pub mod http;
 pub mod http_agent;
 pub mod identity;
 pub mod interrupt;
+pub mod kafka;
 pub mod kube;
 pub mod limits;
 pub mod logs;

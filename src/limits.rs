@@ -390,3 +390,8 @@ pub const CONFIG_STOP_TIME: Duration = Duration::from_secs(2);
 pub const DELETE_POD_TIME: Duration = Duration::from_secs(5);
 /// Time between two tries of the puts at subscription time when etcd refuses them: somebody has to give CIM the right first.
 pub const SUBSCRIPTION_REFUSED_RETRY: Duration = Duration::from_secs(60);
+
+/// Size of the journal of events, in MiB. At the least a few segments, at the most what a pod's volume may hold.
+pub const JOURNAL_MB: std::ops::RangeInclusive<u64> = 8..=65_536;
+/// 256 MiB hold some 800,000 events of 300 bytes: two and a half hours of 100 a second.
+pub const JOURNAL_MB_DEFAULT: u64 = 256;

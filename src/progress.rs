@@ -10,16 +10,20 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 /// A way from `nats_subscriptions` to storage on which batches stay in order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Lane {
-    /// Straight to the file writer.
+    /// LOG: straight to the file writer.
     File,
-    /// To the stdout writer, and from there to the file writer when stdout stands still.
+    /// LOG: to the stdout writer, and from there to the file writer when stdout stands still.
     Stdout,
+    /// LOG: to the log sender, and from there to the file writer when its sink is down.
+    Remote,
+    /// EVENT: to the journal.
+    Journal,
 }
 
-const LANES: usize = 2;
+const LANES: usize = 4;
 
 impl Lane {
-    const ALL: [Lane; LANES] = [Lane::File, Lane::Stdout];
+    const ALL: [Lane; LANES] = [Lane::File, Lane::Stdout, Lane::Remote, Lane::Journal];
 }
 
 #[derive(Debug, Default)]
@@ -28,11 +32,10 @@ struct LaneProgress {
     done: AtomicU64,
 }
 
-/// Shared counters of one stream (LOG). All accesses are sequentially consistent: a few each batch.
+/// Shared counters of one stream of batches (LOG, or EVENT). All accesses are sequentially consistent: a few each batch.
 pub struct Progress {
     routed: AtomicU64,
-    file: LaneProgress,
-    stdout: LaneProgress,
+    lanes: [LaneProgress; LANES],
     waiting: AtomicBool,
     wake: Box<dyn Fn() + Send + Sync>,
 }
@@ -51,17 +54,19 @@ impl Progress {
     pub fn new(wake: impl Fn() + Send + Sync + 'static) -> Arc<Self> {
         Arc::new(Self {
             routed: AtomicU64::new(0),
-            file: LaneProgress::default(),
-            stdout: LaneProgress::default(),
+            lanes: Default::default(),
             waiting: AtomicBool::new(false),
             wake: Box::new(wake),
         })
     }
 
     fn lane(&self, lane: Lane) -> &LaneProgress {
+        let [file, stdout, remote, journal] = &self.lanes;
         match lane {
-            Lane::File => &self.file,
-            Lane::Stdout => &self.stdout,
+            Lane::File => file,
+            Lane::Stdout => stdout,
+            Lane::Remote => remote,
+            Lane::Journal => journal,
         }
     }
 

@@ -38,13 +38,17 @@ pub struct FileWriter<D: Disk = RealDisk> {
 struct Taken {
     file: Option<u64>,
     stdout: Option<u64>,
+    remote: Option<u64>,
 }
 
 impl Taken {
-    fn lane(&mut self, lane: Lane) -> &mut Option<u64> {
+    /// `None`: no line comes this way.
+    fn lane(&mut self, lane: Lane) -> Option<&mut Option<u64>> {
         match lane {
-            Lane::File => &mut self.file,
-            Lane::Stdout => &mut self.stdout,
+            Lane::File => Some(&mut self.file),
+            Lane::Stdout => Some(&mut self.stdout),
+            Lane::Remote => Some(&mut self.remote),
+            Lane::Journal => None,
         }
     }
 }
@@ -113,8 +117,9 @@ where
             self.files
                 .append(container, lines, batch.lines.ack.as_ref(), now);
         }
-        let lane = taken.lane(batch.lane);
-        *lane = (*lane).max(Some(batch.seq));
+        if let Some(lane) = taken.lane(batch.lane) {
+            *lane = (*lane).max(Some(batch.seq));
+        }
         batch.flush
     }
 
@@ -128,8 +133,8 @@ where
             self.files.turn(true, now());
         }
         if self.files.lines() == 0 {
-            for lane in [Lane::File, Lane::Stdout] {
-                if let Some(seq) = taken.lane(lane).take() {
+            for lane in [Lane::File, Lane::Stdout, Lane::Remote] {
+                if let Some(seq) = taken.lane(lane).and_then(Option::take) {
                     self.progress.done(lane, seq);
                 }
             }

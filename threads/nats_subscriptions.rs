@@ -156,7 +156,7 @@ impl Routing {
                 .iter()
                 .map(|pending| match pending.batch.lane {
                     Lane::File => (select.send(&file), Lane::File),
-                    Lane::Stdout => (select.send(&stdout), Lane::Stdout),
+                    _ => (select.send(&stdout), Lane::Stdout),
                 })
                 .collect();
             // LOG waits while a batch does, unless its writer is given up for now.
@@ -245,21 +245,21 @@ impl Routing {
     fn sender(&self, lane: Lane) -> &Sender<LineBatch> {
         match lane {
             Lane::File => &self.parts.file,
-            Lane::Stdout => &self.parts.stdout,
+            _ => &self.parts.stdout,
         }
     }
 
     fn sink(&self, lane: Lane) -> &Sink {
         match lane {
             Lane::File => &self.file,
-            Lane::Stdout => &self.stdout,
+            _ => &self.stdout,
         }
     }
 
     fn sink_mut(&mut self, lane: Lane) -> &mut Sink {
         match lane {
             Lane::File => &mut self.file,
-            Lane::Stdout => &mut self.stdout,
+            _ => &mut self.stdout,
         }
     }
 
@@ -268,7 +268,7 @@ impl Routing {
         let lane = pending.batch.lane;
         let stall = match lane {
             Lane::File => SINK_STALL,
-            Lane::Stdout => STDOUT_STALL,
+            _ => STDOUT_STALL,
         };
         (!self.sink(lane).stalled).then(|| pending.since + stall)
     }

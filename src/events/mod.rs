@@ -6,6 +6,7 @@
 //! ```
 
 pub mod inbox;
+pub mod journal;
 pub mod own;
 mod raise;
 mod signal;

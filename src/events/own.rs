@@ -16,6 +16,8 @@ pub enum OwnEvent {
         /// What failed.
         error: String,
     },
+    /// Log lines go to the files instead of the TCP collector; once an outage.
+    LmaasTcpFailure,
     /// A change set took effect.
     ConfigUpdateSuccess {
         /// The commit key.
@@ -59,6 +61,7 @@ impl OwnEvent {
     pub fn name(&self) -> &'static str {
         match self {
             Self::ConnectEtcdFailure { .. } => "CimConnectEtcdFailure",
+            Self::LmaasTcpFailure => "LmaasTCPFailure",
             Self::ConfigUpdateSuccess { .. } => "CimConfigUpdateSuccess",
             Self::ConfigUpdateUnused => "CimConfigUpdateUnused",
             Self::ConfigUpdateFailure => "CimConfigUpdateFailure",
@@ -74,6 +77,10 @@ impl OwnEvent {
             Self::ConnectEtcdFailure { .. } => vec![
                 ("Description", "Connect Etcd Failure"),
                 ("STATUS", "Failure"),
+            ],
+            Self::LmaasTcpFailure => vec![
+                ("Description", "TCP connection with fluentbit is DOWN"),
+                ("STATUS", "FAILURE"),
             ],
             Self::ConfigUpdateSuccess { .. } => vec![
                 ("Description", "Config update success"),
@@ -95,6 +102,10 @@ impl OwnEvent {
         match self {
             Self::ConnectEtcdFailure { error } | Self::CommitConfigFailure { error, .. } => {
                 vec![("Error", error)]
+            }
+            // The space at the end of the name is the original's.
+            Self::LmaasTcpFailure => {
+                vec![("ACTION_IN_PROGRESS ", "CIM writing logs to the file")]
             }
             Self::ConfigUpdateSuccess { commit_key } | Self::CommitConfigSuccess { commit_key } => {
                 vec![("Commit_Keys", commit_key)]

@@ -4,6 +4,7 @@
 //! inside. [`files`] decides what is written when; [`file`] writes one file; [`folder`] is the directory with its
 //! backups; [`disk`] is the only place that calls the file system.
 
+pub mod backlog;
 pub mod backups;
 pub mod batch;
 pub mod container;
@@ -15,6 +16,7 @@ pub mod format;
 pub mod json;
 pub mod names;
 pub mod output;
+pub mod remote;
 pub mod throttle;
 pub mod trouble;
 pub mod verify;

@@ -94,6 +94,10 @@ pub struct Metrics {
     pub own_events_dropped: IntCounter,
     /// Change sets, the first configuration, etcd.
     pub changes: ConfigMetrics,
+    /// Events on their way to their topic.
+    pub events: EventMetrics,
+    /// Log lines on remote sinks.
+    pub remote: RemoteMetrics,
     /// Calls to the Kubernetes API, by verb and by status code or kind of failure.
     pub kubernetes_requests: IntCounterVec,
 }
@@ -194,6 +198,8 @@ impl Metrics {
             own_events: r.counters("cim_own_events_total", "Events that CIM raised itself.", "event")?,
             own_events_dropped: r.counter("cim_own_events_dropped_total", "Events of CIM's own that were dropped because their queue was full.")?,
             changes: ConfigMetrics::new(&r)?,
+            events: EventMetrics::new(&r)?,
+            remote: RemoteMetrics::new(&r)?,
             kubernetes_requests: r.register(IntCounterVec::new(
                 r.opts("cim_kubernetes_requests_total", "Calls to the Kubernetes API."),
                 &["verb", "code"],
@@ -241,6 +247,8 @@ impl Metrics {
     /// A series that cannot be written, for instance one without a value.
     pub fn render(&self) -> Result<Vec<u8>, prometheus::Error> {
         self.changes.age();
+        self.events.age();
+        self.remote.age();
         let mut text = Vec::with_capacity(32 << 10);
         TextEncoder::new().encode(&self.registry.gather(), &mut text)?;
         Ok(text)
@@ -306,6 +314,8 @@ impl Maker<'_> {
 }
 
 mod config;
+mod delivery;
 mod process;
 
 pub use config::ConfigMetrics;
+pub use delivery::{Age, EventMetrics, RemoteMetrics};

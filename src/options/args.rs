@@ -26,6 +26,8 @@ pub struct OptionArgs {
     #[command(flatten)]
     config: ConfigArgs,
     #[command(flatten)]
+    kafka: KafkaArgs,
+    #[command(flatten)]
     later: LaterArgs,
 }
 
@@ -405,16 +407,8 @@ struct ConfigArgs {
 
 #[derive(Args)]
 #[group(skip)]
-#[command(next_help_heading = "Read and checked, but not used by this version")]
-struct LaterArgs {
-    /// Directory of the event journal and of offsets [default: <log dir>/.cim]
-    #[arg(
-        long,
-        env = "CIM_STATE_DIR",
-        hide_env_values = true,
-        value_name = "DIR"
-    )]
-    state_dir: Option<String>,
+#[command(next_help_heading = "Kafka and the event journal")]
+struct KafkaArgs {
     /// Kafka brokers, comma-separated; wins over common-infra.json
     #[arg(
         long,
@@ -423,6 +417,14 @@ struct LaterArgs {
         value_name = "HOST:PORT,…"
     )]
     kafka_brokers: Option<String>,
+    /// Compression towards Kafka: none, gzip, lz4, snappy, zstd [default: none]
+    #[arg(
+        long,
+        env = "CIM_KAFKA_COMPRESSION",
+        hide_env_values = true,
+        value_name = "CODEC"
+    )]
+    kafka_compression: Option<String>,
     /// Settings for librdkafka
     #[arg(
         long,
@@ -431,6 +433,36 @@ struct LaterArgs {
         value_name = "KEY=VALUE,…"
     )]
     kafka_opts: Option<String>,
+    /// Directory of the event journal and of offsets [default: <log dir>/.cim]
+    #[arg(
+        long,
+        env = "CIM_STATE_DIR",
+        hide_env_values = true,
+        value_name = "DIR"
+    )]
+    state_dir: Option<String>,
+    /// When the journal is synchronised with the disk: never, interval (once a second), always [default: never]
+    #[arg(
+        long,
+        env = "CIM_JOURNAL_FSYNC",
+        hide_env_values = true,
+        value_name = "WHEN"
+    )]
+    journal_fsync: Option<String>,
+    /// Size of the journal, in MiB; when it is full, publishers of events wait [default: 256]
+    #[arg(
+        long,
+        env = "CIM_JOURNAL_MAX_MB",
+        hide_env_values = true,
+        value_name = "MIB"
+    )]
+    journal_max_mb: Option<String>,
+}
+
+#[derive(Args)]
+#[group(skip)]
+#[command(next_help_heading = "Read and checked, but not used by this version")]
+struct LaterArgs {
     /// An external NATS server instead of the embedded one
     #[arg(long, env = "CIM_NATS_URL", hide_env_values = true, value_name = "URL")]
     nats_url: Option<String>,

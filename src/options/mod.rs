@@ -22,6 +22,8 @@ pub use crate::secret::Secret;
 pub use args::{Given, OptionArgs};
 pub use resolve::{Resolved, resolve};
 
+use crate::events::journal::Fsync;
+use crate::kafka::Compression;
 use crate::nats;
 use crate::nats::auth::Auth;
 use crate::settings::{Files, InfraOverrides};
@@ -63,6 +65,10 @@ pub struct Options {
     pub revisions: Revisions,
     /// CIM deletes its pod when it ends by itself.
     pub delete_pod: bool,
+    /// How Kafka is spoken to.
+    pub kafka: KafkaOptions,
+    /// The journal of events.
+    pub journal: JournalOptions,
     /// What this version reads and checks, and does not use.
     pub later: Later,
 }
@@ -134,11 +140,27 @@ pub struct Names {
     pub version: Option<String>,
 }
 
+/// How Kafka is spoken to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KafkaOptions {
+    /// `CIM_KAFKA_COMPRESSION`.
+    pub compression: Compression,
+    /// `CIM_KAFKA_OPTS`, in order; a value may be a password.
+    pub opts: Vec<(String, Secret)>,
+}
+
+/// The journal of events.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct JournalOptions {
+    /// `CIM_JOURNAL_FSYNC`.
+    pub fsync: Fsync,
+    /// `CIM_JOURNAL_MAX_MB`, in bytes.
+    pub bytes_max: u64,
+}
+
 /// Read and checked, for later versions.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Later {
-    /// `CIM_KAFKA_OPTS`, in order; a value may be a password.
-    pub kafka_opts: Vec<(String, Secret)>,
     /// `CIM_NATS_URL`; may hold credentials.
     pub nats_url: Option<Secret>,
 }

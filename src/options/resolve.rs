@@ -6,7 +6,11 @@ use std::time::Duration;
 
 use super::args::Given;
 use super::value::Reader;
-use super::{ApiGateway, EtcdAccess, Later, Names, Options, Paths, Revisions};
+use super::{
+    ApiGateway, EtcdAccess, JournalOptions, KafkaOptions, Later, Names, Options, Paths, Revisions,
+};
+use crate::events::journal::Fsync;
+use crate::kafka::Compression;
 use crate::limits;
 use crate::nats::{self, auth::Auth};
 use crate::secret::Secret;
@@ -77,6 +81,8 @@ pub fn resolve(given: &Given) -> Resolved {
             nf: revision(r, "NF_CONFIG_REVISION"),
         },
         delete_pod: r.flag("CIM_DELETE_POD", true),
+        kafka: kafka(r),
+        journal: journal(r),
         later: later(r),
     };
     Resolved {
@@ -273,12 +279,9 @@ fn revision(r: &mut Reader<'_>, name: &str) -> Option<String> {
 }
 
 fn later(r: &mut Reader<'_>) -> Later {
-    let unused = ["CIM_KAFKA_OPTS", "CIM_NATS_URL", "CIM_KAFKA_BROKERS"];
-    for name in unused {
-        if r.has(name) {
-            let warning = format!("{name}: this version does not use it yet");
-            r.warnings.push(warning);
-        }
+    if r.has("CIM_NATS_URL") {
+        let warning = "CIM_NATS_URL: this version does not use it yet";
+        r.warnings.push(warning.to_owned());
     }
     let nats_url = |url: &str| {
         let host = url.rsplit_once('@').map_or_else(
@@ -292,20 +295,37 @@ fn later(r: &mut Reader<'_>) -> Later {
         good.then(|| Secret::new(url))
     };
     let shown_url = |url: &Secret| mask_credentials(url.reveal());
+    Later {
+        nats_url: r.secret_text("CIM_NATS_URL", "nats://host:port", nats_url, shown_url),
+    }
+}
+
+fn kafka(r: &mut Reader<'_>) -> KafkaOptions {
     let keys = |opts: &Vec<(String, Secret)>| {
         let shown: Vec<_> = opts.iter().map(|(key, _)| format!("{key}=***")).collect();
         shown.join(",")
     };
-    Later {
-        kafka_opts: r
-            .secret_text(
-                "CIM_KAFKA_OPTS",
-                "key=value, several separated by commas",
-                kafka_opts,
-                keys,
-            )
-            .unwrap_or_default(),
-        nats_url: r.secret_text("CIM_NATS_URL", "nats://host:port", nats_url, shown_url),
+    let allowed = "key=value, several separated by commas";
+    let opts = r.secret_text("CIM_KAFKA_OPTS", allowed, kafka_opts, keys);
+    KafkaOptions {
+        compression: r.choice(
+            "CIM_KAFKA_COMPRESSION",
+            &Compression::NAMES,
+            Compression::None,
+        ),
+        opts: opts.unwrap_or_default(),
+    }
+}
+
+fn journal(r: &mut Reader<'_>) -> JournalOptions {
+    let mib = r.number(
+        "CIM_JOURNAL_MAX_MB",
+        limits::JOURNAL_MB,
+        limits::JOURNAL_MB_DEFAULT,
+    );
+    JournalOptions {
+        fsync: r.choice("CIM_JOURNAL_FSYNC", &Fsync::NAMES, Fsync::Never),
+        bytes_max: mib << 20,
     }
 }
 

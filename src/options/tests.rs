@@ -399,7 +399,7 @@ fn credentials_come_from_files_and_are_never_shown() {
             .reveal(),
         "hunter2"
     );
-    assert_eq!(others.options.later.kafka_opts[0].1.reveal(), "hunter2");
+    assert_eq!(others.options.kafka.opts[0].1.reveal(), "hunter2");
     assert_eq!(bad.problems.iter().count(), 4);
     for (variables, error) in [
         (

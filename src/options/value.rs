@@ -134,6 +134,21 @@ impl<'a> Reader<'a> {
         value
     }
 
+    /// One of a few words.
+    pub fn choice<T: Copy>(&mut self, name: &str, words: &[(&'static str, T)], default: T) -> T
+    where
+        T: PartialEq,
+    {
+        let allowed = words.iter().map(|(word, _)| *word).collect::<Vec<_>>();
+        let find = |text: &str| words.iter().find(|(word, _)| *word == text);
+        let allowed = format!("one of {}", allowed.join(" "));
+        let value = self.checked(name, &allowed, |text| find(text).is_some());
+        let chosen = value.and_then(|text| find(&text)).map_or(default, |c| c.1);
+        let word = words.iter().find(|(_, value)| *value == chosen);
+        self.show(name, word.map_or("", |(word, _)| word));
+        chosen
+    }
+
     /// A time: `500ms`, `10s`, `2m`; a plain number is seconds.
     pub fn time(
         &mut self,
