@@ -395,3 +395,10 @@ pub const SUBSCRIPTION_REFUSED_RETRY: Duration = Duration::from_secs(60);
 pub const JOURNAL_MB: std::ops::RangeInclusive<u64> = 8..=65_536;
 /// 256 MiB hold some 800,000 events of 300 bytes: two and a half hours of 100 a second.
 pub const JOURNAL_MB_DEFAULT: u64 = 256;
+
+/// Bytes of the JSON of one event, on its way to Kafka or to the file. A true one has a few hundred; Kafka takes 1 MB unless its
+/// owner says otherwise, and a buffer of 1 MiB whose entries share bytes could stand for 25 MiB.
+pub const EVENT_JSON_BYTES: usize = 4 << 20;
+/// How far an event's time may lie ahead of the time at which it was stored to become its record's time. Kafka 4 refuses a record
+/// from more than an hour ahead; clocks differ.
+pub const EVENT_TIME_AHEAD: Duration = Duration::from_secs(30 * 60);

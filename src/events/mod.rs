@@ -2,13 +2,17 @@
 //! messages wait in an inbox until the parts exist that take them.
 //!
 //! ```text
-//! own.rs   event -> JSON     raise.rs   the queue of raised events     signal.rs   NotConfigured, ShutdownSuccess, …
+//! own.rs      CIM's own event -> JSON          record.rs   the application's -> JSON, key, time      parts.rs   what both have
+//! raise.rs    the queue of raised events       signal.rs   NotConfigured, ShutdownSuccess, …
+//! journal/    events on disk                   delivery.rs what is in flight, in the journal's order
 //! ```
 
 pub mod inbox;
 pub mod journal;
 pub mod own;
+mod parts;
 mod raise;
+pub mod record;
 mod signal;
 
 pub use own::OwnEvent;

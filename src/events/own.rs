@@ -1,5 +1,6 @@
 //! The events that CIM raises itself (CONTRACT section 7): what each carries, and its JSON as the original writes it.
 
+use super::parts::{base_headers, pairs};
 use crate::identity::Identity;
 use crate::limits::OWN_EVENT_TEXT_BYTES;
 use crate::logs::json;
@@ -152,31 +153,14 @@ impl OwnEvent {
         out.push(b'{');
         json::member("eventName", self.name().as_bytes(), &mut out);
         out.extend_from_slice(format!(",\"eventTime\":{time_ms},\"managedObject\":").as_bytes());
-        pairs(&self.managed_object(), &mut out);
+        pairs(bounded(&self.managed_object()), usize::MAX, &mut out);
         let additional = self.additional_info();
         if !additional.is_empty() {
             out.extend_from_slice(b",\"additionalInfo\":");
-            pairs(&additional, &mut out);
+            pairs(bounded(&additional), usize::MAX, &mut out);
         }
         out.extend_from_slice(b",\"sourceHeaders\":{");
-        let (nf, nf_type) = identity.tmaas.as_ref().map_or(("", ""), |tmaas| {
-            (tmaas.nf_id.as_str(), tmaas.nf_type.as_str())
-        });
-        let microservice = identity.microservice.as_deref().unwrap_or_default();
-        let headers = [
-            ("podId", identity.pod.as_str()),
-            ("microservice", microservice),
-            ("nf", nf),
-            ("nfPrefix", &identity.nf_prefix),
-            ("nfType", nf_type),
-            ("svcVersion", &identity.version),
-        ];
-        for (n, (name, value)) in headers.into_iter().enumerate() {
-            if n > 0 {
-                out.push(b',');
-            }
-            json::member(name, value.as_bytes(), &mut out);
-        }
+        base_headers(identity, &mut out);
         out.extend_from_slice(b"},");
         json::member("containerId", identity.container_id.as_bytes(), &mut out);
         out.push(b'}');
@@ -184,22 +168,12 @@ impl OwnEvent {
     }
 }
 
-/// A list as Go writes it: without an item it is `null`.
-fn pairs(list: &[Pair<'_>], out: &mut Vec<u8>) {
-    if list.is_empty() {
-        return out.extend_from_slice(b"null");
-    }
-    let mut separator = b'[';
-    for (name, value) in list {
+/// The pairs of a list, each value cut at [`OWN_EVENT_TEXT_BYTES`].
+fn bounded<'a>(list: &'a [Pair<'a>]) -> impl Iterator<Item = (&'a [u8], &'a [u8])> {
+    list.iter().map(|(name, value)| {
         let value = problem::cut(value, OWN_EVENT_TEXT_BYTES);
-        out.extend_from_slice(&[separator, b'{']);
-        json::member("name", name.as_bytes(), out);
-        out.push(b',');
-        json::member("value", value.as_bytes(), out);
-        out.push(b'}');
-        separator = b',';
-    }
-    out.push(b']');
+        (name.as_bytes(), value.as_bytes())
+    })
 }
 
 #[cfg(test)]
