@@ -402,3 +402,32 @@ pub const EVENT_JSON_BYTES: usize = 4 << 20;
 /// How far an event's time may lie ahead of the time at which it was stored to become its record's time. Kafka 4 refuses a record
 /// from more than an hour ahead; clocks differ.
 pub const EVENT_TIME_AHEAD: Duration = Duration::from_secs(30 * 60);
+/// Events that are on their way to Kafka: at 50,000 a second and 20 ms to the acknowledgement 1,000 are. Each takes some 200 bytes in
+/// librdkafka besides its own.
+pub const EVENTS_IN_FLIGHT: usize = 4096;
+/// Bytes of their JSON: the part of the memory budget that they may take.
+pub const EVENT_BYTES_IN_FLIGHT: usize = 4 << 20;
+/// Time that a record may wait for others of its batch. librdkafka: 5 ms.
+pub const KAFKA_LINGER: Duration = Duration::from_millis(5);
+/// Bytes of one batch, at first. librdkafka: 1,000,000, just below what brokers take. Halved, down to [`KAFKA_BATCH_BYTES_LEAST`],
+/// when a broker refuses batches whose records it takes one by one.
+pub const KAFKA_BATCH_BYTES: usize = 1_000_000;
+/// See [`KAFKA_BATCH_BYTES`].
+pub const KAFKA_BATCH_BYTES_LEAST: usize = 4096;
+/// Time in which a broker has to answer before its connection counts as dead. librdkafka: 60 s.
+pub const KAFKA_ANSWER_TIME: Duration = Duration::from_secs(30);
+/// Time in which the replicas have to have a batch; the leader says when they do not.
+pub const KAFKA_ACK_TIME: Duration = Duration::from_secs(20);
+const _: () = assert!(KAFKA_ACK_TIME.as_secs() < KAFKA_ANSWER_TIME.as_secs());
+/// Time for one connection to a broker, TLS and login included. librdkafka: 30 s.
+pub const KAFKA_CONNECT_TIME: Duration = Duration::from_secs(10);
+/// The longest time between two tries to connect to a broker.
+pub const KAFKA_RECONNECT_LAST: Duration = Duration::from_secs(5);
+/// Bytes of a text of librdkafka that are shown.
+pub const KAFKA_TEXT_BYTES: usize = 512;
+/// Time of one wait for delivery reports: rdkafka waits it to the end. The first one, doubled up to [`KAFKA_POLL_LAST`].
+pub const KAFKA_POLL_FIRST: Duration = Duration::from_millis(1);
+/// See [`KAFKA_POLL_FIRST`].
+pub const KAFKA_POLL_LAST: Duration = Duration::from_millis(20);
+/// Looks at librdkafka's queue in one turn; each may bring the reports of a whole batch.
+pub const KAFKA_POLLS_A_TURN: usize = 256;

@@ -10,7 +10,7 @@ use super::{
     ApiGateway, EtcdAccess, JournalOptions, KafkaOptions, Later, Names, Options, Paths, Revisions,
 };
 use crate::events::journal::Fsync;
-use crate::kafka::Compression;
+use crate::kafka::{Compression, check_options};
 use crate::limits;
 use crate::nats::{self, auth::Auth};
 use crate::secret::Secret;
@@ -307,6 +307,10 @@ fn kafka(r: &mut Reader<'_>) -> KafkaOptions {
     };
     let allowed = "key=value, several separated by commas";
     let opts = r.secret_text("CIM_KAFKA_OPTS", allowed, kafka_opts, keys);
+    if let Some(Err(error)) = opts.as_deref().map(check_options) {
+        let allowed = format!("options of librdkafka that CIM's guarantees leave free ({error})");
+        r.problem("CIM_KAFKA_OPTS", error.key().to_owned(), &allowed);
+    }
     KafkaOptions {
         compression: r.choice(
             "CIM_KAFKA_COMPRESSION",

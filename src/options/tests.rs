@@ -331,7 +331,11 @@ fn addresses_are_checked() {
         ("CIM_APP_URL", "http://app:1", "http://app:1"),
         ("CIM_NATS_URL", "nats://h:1", "nats://h:1"),
         ("CIM_NATS_URL", "nats://u:p@h:1", "nats://***@h:1"),
-        ("CIM_KAFKA_OPTS", "a.b=c,d=e=f", "a.b=***,d=***"),
+        (
+            "CIM_KAFKA_OPTS",
+            "linger.ms=9, client.id=e=f",
+            "linger.ms=***,client.id=***",
+        ),
     ] {
         let resolved = from(&[(name, text)]);
         assert_eq!(resolved.complaint(), None);
@@ -347,6 +351,8 @@ fn addresses_are_checked() {
         ("CIM_APP_URL", "app:1"),
         ("CIM_NATS_URL", "http://h:1"),
         ("CIM_KAFKA_OPTS", "novalue"),
+        ("CIM_KAFKA_OPTS", "no.such.key=1"),
+        ("CIM_KAFKA_OPTS", "linger.ms=5,acks=1"),
         ("CIM_LOG_DIR", "a\nb"),
     ] {
         assert!(
@@ -375,7 +381,7 @@ fn credentials_come_from_files_and_are_never_shown() {
         ("CIM_NATS_URL", "nats://u:hunter2@h:1"),
     ];
     let bad = [
-        ("CIM_KAFKA_OPTS", "hunter2"),
+        ("CIM_KAFKA_OPTS", "linger.ms=hunter2"),
         ("CIM_NATS_URL", "nats://u:hunter2@h"),
         ("CIM_ETCD_URL", "http://u:hunter2@h:1"),
         ("CIM_APP_URL", "http://u:hunter2@h:1"),

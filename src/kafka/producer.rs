@@ -1,0 +1,303 @@
+//! One producer: takes records, tells later which of them Kafka has. Its owner calls [`Producer::poll`] often.
+
+use std::fmt;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use rdkafka::config::{FromClientConfigAndContext, RDKafkaLogLevel};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::producer::{
+    BaseProducer, BaseRecord, DeliveryResult, Producer as _, ProducerContext, PurgeConfig,
+};
+use rdkafka::{ClientContext, Statistics};
+
+use super::config::{Mask, ProducerConfig};
+use super::error::{ConfigError, Reason, SendError, Verdict};
+use crate::limits::{KAFKA_POLL_FIRST, KAFKA_POLL_LAST, KAFKA_POLLS_A_TURN};
+use crate::logs::throttle::Throttle;
+
+/// What became of one record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Delivery {
+    /// What was given with the record.
+    pub token: u64,
+    /// What became of it.
+    pub outcome: Outcome,
+}
+
+/// What became of a record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// All replicas have it.
+    Delivered,
+    /// Kafka refused the record, or the batch that it was in; with [`super::Pace::Careful`] that is the record alone.
+    Rejected(Reason),
+    /// It may be there or not, and is to be sent again.
+    Retry(Reason),
+}
+
+/// A producer of librdkafka. Dropping it gives up what is on its way and waits for its threads.
+pub struct Producer {
+    inner: BaseProducer<Reports>,
+    brokers: String,
+}
+
+const _: () = assert!(usize::BITS >= u64::BITS, "a token travels as a pointer");
+
+/// What librdkafka tells: while [`Producer::poll`] runs, from the thread that called it.
+struct Reports {
+    done: Mutex<Vec<Delivery>>,
+    /// Calls so far: whether one more look is worth it.
+    calls: AtomicU64,
+    fatal: AtomicBool,
+    brokers_down: AtomicBool,
+    last_error: Mutex<String>,
+    told: Mutex<Throttle>,
+    mask: Mask,
+}
+
+/// A panic while it was held leaves a whole value.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl ClientContext for Reports {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, text: &str) {
+        self.calls.fetch_add(1, Ordering::Relaxed);
+        let grave = matches!(
+            level,
+            RDKafkaLogLevel::Emerg
+                | RDKafkaLogLevel::Alert
+                | RDKafkaLogLevel::Critical
+                | RDKafkaLogLevel::Error
+                | RDKafkaLogLevel::Warning
+        );
+        // CONFWARN: what CIM itself has set.
+        if !grave || facility == "CONFWARN" {
+            return log::debug!("Kafka: {facility}: {}", self.mask.clean(text));
+        }
+        if let Some(before) = lock(&self.told).pass(Instant::now()) {
+            let text = self.mask.clean(text);
+            log::warn!("Kafka: {facility}: {text} ({before} lines about Kafka left out)");
+        }
+    }
+
+    fn stats(&self, _: Statistics) {}
+
+    fn stats_raw(&self, _: &[u8]) {
+        self.calls.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        self.calls.fetch_add(1, Ordering::Relaxed);
+        match error.rdkafka_error_code() {
+            Some(RDKafkaErrorCode::AllBrokersDown) => {
+                self.brokers_down.store(true, Ordering::Relaxed);
+            }
+            Some(RDKafkaErrorCode::Fatal) => self.fatal.store(true, Ordering::Relaxed),
+            _ => *lock(&self.last_error) = self.mask.clean(reason),
+        }
+    }
+}
+
+impl ProducerContext for Reports {
+    type DeliveryOpaque = usize;
+
+    fn delivery(&self, result: &DeliveryResult<'_>, token: usize) {
+        self.calls.fetch_add(1, Ordering::Relaxed);
+        let outcome = match result {
+            Ok(_) => {
+                self.brokers_down.store(false, Ordering::Relaxed);
+                Outcome::Delivered
+            }
+            Err((error, _)) => {
+                let reason = Reason::of(error);
+                match reason.verdict() {
+                    Verdict::Never => Outcome::Rejected(reason),
+                    Verdict::Later | Verdict::Unclear => Outcome::Retry(reason),
+                }
+            }
+        };
+        let token = token as u64;
+        lock(&self.done).push(Delivery { token, outcome });
+    }
+}
+
+impl Producer {
+    /// Makes a producer. It connects in the background, for as long as it takes.
+    ///
+    /// # Errors
+    /// An option that cannot be passed through, or settings that do not go together.
+    pub fn new(config: &ProducerConfig) -> Result<Self, ConfigError> {
+        let mask = Mask::new(&config.opts);
+        let client = config.client_config()?;
+        let reports = Reports {
+            done: Mutex::default(),
+            calls: AtomicU64::default(),
+            fatal: AtomicBool::default(),
+            brokers_down: AtomicBool::default(),
+            last_error: Mutex::default(),
+            told: Mutex::default(),
+            mask: mask.clone(),
+        };
+        let inner = BaseProducer::from_config_and_context(&client, reports).map_err(|error| {
+            // The text of a bad single setting may show its value; those of the options were checked.
+            ConfigError::Together(match error {
+                KafkaError::ClientCreation(text) => mask.clean(&text),
+                KafkaError::ClientConfig(_, _, key, _) => format!("{key} does not take its value"),
+                error => mask.clean(&error.to_string()),
+            })
+        })?;
+        Ok(Self {
+            inner,
+            brokers: config.brokers.join(","),
+        })
+    }
+
+    /// Whether a producer can be made with this configuration: connects to nobody.
+    ///
+    /// # Errors
+    /// As [`Producer::new`].
+    pub fn check(config: &ProducerConfig) -> Result<(), ConfigError> {
+        let nowhere = ProducerConfig {
+            brokers: Vec::new(),
+            ..config.clone()
+        };
+        Self::new(&nowhere).map(drop)
+    }
+
+    /// Takes a record, copied; `token` comes back with its report. `timestamp_ms`: since the epoch; `None`: now. Never blocks.
+    ///
+    /// # Errors
+    /// [`SendError`]; then the record was not taken and no report comes.
+    pub fn send(
+        &self,
+        topic: &str,
+        key: Option<&[u8]>,
+        value: &[u8],
+        timestamp_ms: Option<i64>,
+        token: u64,
+    ) -> Result<(), SendError> {
+        let record = BaseRecord {
+            topic,
+            partition: None,
+            payload: Some(value),
+            key,
+            timestamp: timestamp_ms,
+            headers: None,
+            delivery_opaque: token as usize,
+        };
+        let Err((error, _)) = self.inner.send(record) else {
+            return Ok(());
+        };
+        Err(match error.rdkafka_error_code() {
+            // Alone in the queue and still no room: it is larger than the queue.
+            Some(RDKafkaErrorCode::QueueFull) if self.in_flight() == 0 => {
+                SendError::Rejected(Reason::TOO_LARGE)
+            }
+            Some(RDKafkaErrorCode::QueueFull) => SendError::Full,
+            Some(RDKafkaErrorCode::Fatal) => {
+                let fatal = &self.inner.context().fatal;
+                fatal.store(true, Ordering::Relaxed);
+                SendError::Fatal
+            }
+            _ => {
+                let reason = Reason::of(&error);
+                match reason.verdict() {
+                    Verdict::Never => SendError::Rejected(reason),
+                    Verdict::Later | Verdict::Unclear => SendError::Retry(reason),
+                }
+            }
+        })
+    }
+
+    /// Adds what became of records to `done`. Waits for at most `wait` for the first one; with [`Duration::ZERO`] not at all.
+    pub fn poll(&self, wait: Duration, done: &mut Vec<Delivery>) {
+        let end = Instant::now() + wait;
+        let mut slice = KAFKA_POLL_FIRST;
+        loop {
+            self.take(done);
+            let left = end.saturating_duration_since(Instant::now());
+            if !done.is_empty() || left.is_zero() {
+                return;
+            }
+            // A poll that waits does so to its end, whatever comes meanwhile.
+            let next = if self.in_flight() == 0 { left } else { slice };
+            self.inner.poll(next.min(left));
+            slice = (slice * 2).min(KAFKA_POLL_LAST);
+        }
+    }
+
+    /// What has come, without waiting.
+    fn take(&self, done: &mut Vec<Delivery>) {
+        let reports = self.inner.context();
+        for _ in 0..KAFKA_POLLS_A_TURN {
+            let before = reports.calls.load(Ordering::Relaxed);
+            self.inner.poll(Duration::ZERO);
+            if reports.calls.load(Ordering::Relaxed) == before {
+                break;
+            }
+        }
+        done.append(&mut lock(&reports.done));
+    }
+
+    /// Records that were taken and whose report was not polled yet.
+    pub fn in_flight(&self) -> usize {
+        usize::try_from(self.inner.in_flight_count()).unwrap_or(0)
+    }
+
+    /// The producer is of no use any more, and why: a new one has to be made. Known after a [`Producer::poll`] or a
+    /// [`Producer::send`].
+    pub fn fatal(&self) -> Option<String> {
+        if !self.inner.context().fatal.load(Ordering::Relaxed) {
+            return None;
+        }
+        let (_, text) = self.inner.client().fatal_error()?;
+        Some(self.inner.context().mask.clean(&text))
+    }
+
+    /// No broker could be reached when librdkafka last said so, and nothing was delivered since: see [`Producer::probe`].
+    pub fn brokers_down(&self) -> bool {
+        self.inner.context().brokers_down.load(Ordering::Relaxed)
+    }
+
+    /// The last thing that went wrong, for a line in the log; empty when nothing did.
+    pub fn last_error(&self) -> String {
+        lock(&self.inner.context().last_error).clone()
+    }
+
+    /// Whether a broker answers within `wait`, which this blocks for at the most.
+    pub fn probe(&self, topic: &str, wait: Duration) -> bool {
+        let answers = self
+            .inner
+            .client()
+            .fetch_metadata(Some(topic), wait)
+            .is_ok();
+        if answers {
+            let down = &self.inner.context().brokers_down;
+            down.store(false, Ordering::Relaxed);
+        }
+        answers
+    }
+
+    /// The brokers that it was given, for the log.
+    pub fn brokers(&self) -> &str {
+        &self.brokers
+    }
+
+    /// Gives up what is on its way and leaves the threads to the end of the process, which is near: they may hang in a name that
+    /// is looked up.
+    pub fn abandon(self) {
+        self.inner.purge(PurgeConfig::default().queue().inflight());
+        std::mem::forget(self);
+    }
+}
+
+impl fmt::Debug for Producer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Producer")
+            .field("brokers", &self.brokers)
+            .finish_non_exhaustive()
+    }
+}
