@@ -431,3 +431,44 @@ pub const KAFKA_POLL_FIRST: Duration = Duration::from_millis(1);
 pub const KAFKA_POLL_LAST: Duration = Duration::from_millis(20);
 /// Looks at librdkafka's queue in one turn; each may bring the reports of a whole batch.
 pub const KAFKA_POLLS_A_TURN: usize = 256;
+
+/// Time for a TCP connection to one address of a log collector. It is one network hop away; a lost packet is the next try's matter.
+pub const TCP_CONNECT_TIME: Duration = Duration::from_secs(1);
+/// Time for the look-up of a log collector's name and the connection to one of its addresses, all tries together.
+pub const TCP_FIND_TIME: Duration = Duration::from_secs(3);
+/// Bytes of formatted lines that wait for the socket of a log collector; a line begun below it is taken whole.
+pub const TCP_WAITING_BYTES: usize = 256 << 10;
+/// Bytes that the kernel is asked to hold of them at most (it takes twice as much, for its own needs). They are in limbo when the
+/// connection breaks, so they are few; 128 KiB at a round trip of 1 ms are 128 MB/s.
+pub const TCP_KERNEL_BYTES: usize = 128 << 10;
+/// Lines of one chunk that arrive together are counted together up to this many bytes, so that short lines need little memory.
+pub const TCP_MARK_BYTES: u64 = 1 << 10;
+/// Such groups that wait for their acknowledgement: 192 KiB of memory.
+pub const TCP_MARKS: usize = 8192;
+const _: () = assert!(
+    TCP_MARKS as u64 * TCP_MARK_BYTES >= 8 * (TCP_WAITING_BYTES + TCP_KERNEL_BYTES) as u64,
+    "ordinary chunks must be bounded by bytes alone"
+);
+/// Time without a byte after which the kernel asks whether a log collector is still there.
+pub const TCP_KEEPALIVE_IDLE: Duration = Duration::from_secs(10);
+/// Time between two such questions.
+pub const TCP_KEEPALIVE_INTERVAL: Duration = Duration::from_secs(5);
+/// Such questions without an answer after which the connection is broken.
+pub const TCP_KEEPALIVE_PROBES: u32 = 3;
+/// Time bytes may go without an acknowledgement, or without room at the peer, before the connection is broken.
+pub const TCP_USER_TIMEOUT: Duration = Duration::from_secs(10);
+const _: () = assert!(
+    TCP_USER_TIMEOUT.as_secs() > SINK_STALL.as_secs(),
+    "lines have taken another way before a collector that only hiccups is cut off"
+);
+/// Time between two questions to the kernel for what the peer has acknowledged while nothing else happens: the first one,
+/// doubled up to the last one. On loopback an acknowledgement takes some 50 µs, in a cluster less than a millisecond.
+pub const TCP_LOOK_FIRST: Duration = Duration::from_micros(200);
+/// See [`TCP_LOOK_FIRST`].
+pub const TCP_LOOK_LAST: Duration = Duration::from_millis(10);
+/// The same where the kernel must be asked through /proc, which lists all sockets each time.
+pub const TCP_LOOK_LISTED: Duration = Duration::from_millis(100);
+/// Bytes of /proc/self/net/tcp that are read: some 100,000 sockets.
+pub const TCP_LISTED_BYTES: u64 = 16 << 20;
+/// Bytes of what a log collector sends that are read, and thrown away, in one go.
+pub const TCP_DISCARDED_BYTES: usize = 64 << 10;
