@@ -23,17 +23,20 @@ pub enum Part {
     Application,
     /// Kubernetes has told who this pod is, and whether its ConfigMap exists.
     Kubernetes,
+    /// Events reach Kafka.
+    Kafka,
 }
 
 impl Part {
     /// Every part, in the order in which it is shown.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Nats,
         Self::Logs,
         Self::Http,
         Self::Etcd,
         Self::Application,
         Self::Kubernetes,
+        Self::Kafka,
     ];
 
     /// Its name in `/readyz`.
@@ -45,16 +48,17 @@ impl Part {
             Self::Etcd => "etcd",
             Self::Application => "application",
             Self::Kubernetes => "kubernetes",
+            Self::Kafka => "kafka",
         }
     }
 
     /// CIM is not ready without it. The application registers when it likes, and a pod whose readiness waited for that
-    /// would hide an application that never does. A log disk that is full, or an API server that does not answer, is an
+    /// would hide an application that never does. A log disk that is full, an API server or a broker that does not answer, is an
     /// alert, not a reason to take the application out of service.
     pub fn is_needed(self) -> bool {
         match self {
             Self::Nats | Self::Http => true,
-            Self::Logs | Self::Etcd | Self::Application | Self::Kubernetes => false,
+            Self::Logs | Self::Etcd | Self::Application | Self::Kubernetes | Self::Kafka => false,
         }
     }
 }
@@ -210,7 +214,15 @@ mod tests {
         let names: Vec<_> = report.parts.iter().map(|p| p.part.name()).collect();
         assert_eq!(
             names,
-            ["nats", "logs", "http", "etcd", "application", "kubernetes"]
+            [
+                "nats",
+                "logs",
+                "http",
+                "etcd",
+                "application",
+                "kubernetes",
+                "kafka"
+            ]
         );
     }
 

@@ -472,3 +472,42 @@ pub const TCP_LOOK_LISTED: Duration = Duration::from_millis(100);
 pub const TCP_LISTED_BYTES: u64 = 16 << 20;
 /// Bytes of what a log collector sends that are read, and thrown away, in one go.
 pub const TCP_DISCARDED_BYTES: usize = 64 << 10;
+
+/// Time without an arrival, though something should have arrived, after which an outage of Kafka is told.
+pub const KAFKA_OUTAGE: Duration = Duration::from_secs(5);
+/// Time between two questions to the brokers while nobody knows whether there is one and nothing is to be sent.
+pub const KAFKA_PROBE_PAUSE: Duration = Duration::from_secs(10);
+/// Time after which the first one comes.
+pub const KAFKA_FIRST_PROBE: Duration = Duration::from_secs(1);
+/// Time for the answer to such a question. Nothing else is done meanwhile.
+pub const KAFKA_PROBE_TIME: Duration = Duration::from_millis(500);
+/// Time without an arrival after which the producer is replaced if a broker answers a question. Doubled after each replacement, up to
+/// [`PRODUCER_STALL_LAST`]: a partition without a leader is not the producer's fault.
+pub const PRODUCER_STALL: Duration = Duration::from_secs(60);
+/// See [`PRODUCER_STALL`].
+pub const PRODUCER_STALL_LAST: Duration = Duration::from_secs(600);
+const _: () = assert!(
+    PRODUCER_STALL.as_secs() > KAFKA_ANSWER_TIME.as_secs() + KAFKA_CONNECT_TIME.as_secs(),
+    "librdkafka gives a dead connection up by itself first"
+);
+/// Time in which the last reports of a producer that is replaced may come: each that does saves a double.
+pub const KAFKA_LAST_REPORTS: Duration = Duration::from_millis(100);
+/// Time between two tries to make a producer, or to send what Kafka does not take now: the first one, doubled up to
+/// [`KAFKA_RETRY_LAST`].
+pub const KAFKA_RETRY_FIRST: Duration = Duration::from_millis(200);
+/// See [`KAFKA_RETRY_FIRST`].
+pub const KAFKA_RETRY_LAST: Duration = Duration::from_secs(10);
+/// Time for which a record alone is tried that a broker refuses without saying whether the record is at fault.
+pub const KAFKA_UNCLEAR_TIME: Duration = Duration::from_secs(300);
+/// Events that are read and sent before the reports are looked at again.
+pub const EVENTS_A_TURN: usize = 256;
+/// Bytes of events that are collected for one write to their file.
+pub const EVENT_FILE_BYTES: usize = 256 << 10;
+/// Time between two looks of the event sender at what it depends on while nothing comes.
+pub const EVENT_SENDER_LOOK: Duration = Duration::from_secs(1);
+/// Time between two looks whether Kubernetes has said who this pod is: only at the start.
+pub const EVENT_SENDER_SETTLING: Duration = Duration::from_millis(100);
+/// Looks at the delivery reports, [`KAFKA_POLL_FIRST`] apart, after which the time between two is doubled each time while none comes.
+pub const EVENT_REPORT_LOOKS: u32 = 30;
+/// The longest time between two looks at the delivery reports while some are due.
+pub const EVENT_REPORTS_LAST: Duration = Duration::from_millis(100);

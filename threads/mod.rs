@@ -2,6 +2,7 @@
 
 pub mod config_delivery;
 pub mod etcd_watch;
+pub mod event_sender;
 pub mod file_writer;
 pub mod http_server;
 pub mod kubernetes;

@@ -7,6 +7,7 @@
 //! journal/    events on disk                   delivery.rs what is in flight, in the journal's order
 //! ```
 
+pub mod delivery;
 pub mod inbox;
 pub mod journal;
 pub mod own;

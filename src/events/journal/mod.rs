@@ -19,3 +19,25 @@ impl Fsync {
         ("always", Self::Always),
     ];
 }
+
+/// What a record holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// An event of the application: FlatBuffers.
+    Event,
+    /// An event that CIM raised: JSON.
+    Raised,
+}
+
+/// One record, as it was appended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Record {
+    /// Its place in the order of all records; the first one ever is 1.
+    pub seq: u64,
+    /// When it was stored, in milliseconds since the epoch.
+    pub time_ms: u64,
+    /// What the payload is.
+    pub kind: Kind,
+    /// The event.
+    pub payload: Vec<u8>,
+}
