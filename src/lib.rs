@@ -42,6 +42,7 @@ pub mod registrar;
 pub mod registration;
 pub mod resolver;
 pub mod secret;
+pub mod set_aside;
 pub mod settings;
 pub mod surroundings;
 pub mod tap;
