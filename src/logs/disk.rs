@@ -52,7 +52,7 @@ pub trait Disk {
 }
 
 /// The operating system's.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct RealDisk;
 
 // The types of the fields differ between processors.

@@ -28,6 +28,8 @@ pub enum Operation {
     List,
     /// Remove a backup.
     Remove,
+    /// Bring what was written to the medium.
+    Sync,
 }
 
 impl Operation {
@@ -43,6 +45,7 @@ impl Operation {
             Self::Rename => "rename",
             Self::List => "list",
             Self::Remove => "remove",
+            Self::Sync => "sync",
         }
     }
 }

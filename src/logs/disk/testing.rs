@@ -84,11 +84,50 @@ impl TestDisk {
         plan.fail.contains(&call).then_some(plan.fault)
     }
 
-    fn check(&self) -> io::Result<()> {
+    /// Counts a call that is no write.
+    pub fn check(&self) -> io::Result<()> {
         match self.call() {
             Some(Fault::Error(errno) | Fault::Torn(errno)) => Err(errno.into()),
             Some(Fault::Short) | None => Ok(()),
         }
+    }
+
+    /// Counts a write of `len` bytes at `offset`: how many of them are taken.
+    pub fn take(&self, mut len: usize, offset: u64) -> io::Result<usize> {
+        match self.call() {
+            Some(Fault::Error(errno)) => return Err(errno.into()),
+            Some(Fault::Short) => len = len.div_ceil(2),
+            Some(Fault::Torn(errno)) => {
+                if len < 2 {
+                    return Err(errno.into());
+                }
+                len /= 2;
+                self.plan().fault = Fault::Error(errno);
+            }
+            None => {}
+        }
+        let plan = self.plan();
+        if let Some((dir, budget)) = &plan.budget {
+            let left = budget.saturating_sub(used(dir));
+            len = len.min(left as usize);
+            if len == 0 {
+                return Err(Errno::NOSPC.into());
+            }
+        }
+        if plan.file_bytes_max < u64::MAX {
+            let left = plan.file_bytes_max.saturating_sub(offset);
+            len = len.min(left as usize);
+            if len == 0 {
+                return Err(Errno::FBIG.into());
+            }
+        }
+        Ok(len)
+    }
+
+    /// Notes a successful write.
+    pub fn written(&self, written: io::Result<usize>) -> io::Result<usize> {
+        self.plan().writes.extend(written.as_ref().ok());
+        written
     }
 }
 
@@ -113,39 +152,9 @@ impl Disk for TestDisk {
     }
 
     fn write(&mut self, file: &mut File, bytes: &[u8]) -> io::Result<usize> {
-        let mut len = bytes.len();
-        match self.call() {
-            Some(Fault::Error(errno)) => return Err(errno.into()),
-            Some(Fault::Short) => len = len.div_ceil(2),
-            Some(Fault::Torn(errno)) => {
-                if len < 2 {
-                    return Err(errno.into());
-                }
-                len /= 2;
-                self.plan().fault = Fault::Error(errno);
-            }
-            None => {}
-        }
-        let mut plan = self.plan();
-        if let Some((dir, budget)) = &plan.budget {
-            let left = budget.saturating_sub(used(dir));
-            len = len.min(left as usize);
-            if len == 0 {
-                return Err(Errno::NOSPC.into());
-            }
-        }
-        if plan.file_bytes_max < u64::MAX {
-            let left = plan
-                .file_bytes_max
-                .saturating_sub(file.metadata().unwrap().len());
-            len = len.min(left as usize);
-            if len == 0 {
-                return Err(Errno::FBIG.into());
-            }
-        }
-        let written = RealDisk.write(file, &bytes[..len])?;
-        plan.writes.push(written);
-        Ok(written)
+        let len = file.metadata().unwrap().len();
+        let taken = self.take(bytes.len(), len)?;
+        self.written(RealDisk.write(file, &bytes[..taken]))
     }
 
     fn set_len(&mut self, file: &mut File, len: u64) -> io::Result<()> {
