@@ -565,3 +565,27 @@ pub const SET_ASIDE_PAYLOAD_BYTES: usize = 1 << 20;
 pub const JOURNAL_SHOWN: u64 = 100;
 /// Damaged places that `cim journal verify` names; the others are counted.
 pub const JOURNAL_SHOWN_DAMAGE: usize = 100;
+
+/// Containers with a backlog of log lines at one time. More than [`CONTAINERS`]: those of earlier runs are among them.
+pub const BACKLOG_CONTAINERS: usize = 2 * CONTAINERS;
+/// Pieces of files that the backlog of one container may have: `max_backup_files` is at most 20, and a file may have a few.
+/// Beyond it the oldest is not sent any more.
+pub const BACKLOG_PIECES: usize = 32;
+/// Bytes of a mark. Name and id of a container come in one payload, and base64 makes 3 bytes 4.
+pub const BACKLOG_MARK_BYTES: u64 = 4 << 20;
+const _: () = assert!(BACKLOG_MARK_BYTES >= 2 * PAYLOAD_BYTES as u64);
+/// Bytes of the list of lines of one file that hold line ends: some 200,000, as many stack traces as 50 MB can be.
+/// Further ones are sent as several lines.
+pub const BACKLOG_WHOLE_BYTES: u64 = 4 << 20;
+/// Entries of that list that are read at one time: 64 KiB.
+pub const BACKLOG_WHOLE_READ: usize = 3276;
+/// Bytes that are read of a backlog at one time, and of one chunk unless a line is longer.
+pub const BACKLOG_CHUNK_BYTES: usize = 256 << 10;
+/// Lines of one chunk.
+pub const BACKLOG_CHUNK_LINES: usize = 8192;
+/// Time between two writes of what is delivered of a backlog: what may be sent twice after kill -9.
+pub const BACKLOG_STORE_INTERVAL: Duration = Duration::from_millis(100);
+/// Points in time that are kept of one file of a backlog: how old the oldest line is.
+pub const BACKLOG_TIMES: usize = 32;
+/// Pieces of forgotten backlogs whose lines are still to be counted.
+pub const BACKLOG_UNCOUNTED: usize = 4096;

@@ -58,7 +58,7 @@ impl Rig {
     fn line(&mut self, name: &[u8], id: &[u8], payload: &[u8]) {
         let container = self.containers.get(name, id, self.now.instant);
         self.files
-            .append(&container, [payload].into_iter(), None, self.now);
+            .append(&container, [payload].into_iter(), false, None, self.now);
     }
 
     fn finish(mut self) -> BTreeMap<String, Vec<u8>> {

@@ -1,7 +1,7 @@
 //! Thread `file-writer`: the only owner of the pod's log files.
 //!
 //! In: `batches`, from `nats_subscriptions` (lane File) and from `stdout_writer` (lane Stdout, when its sink stands
-//! still). Out: `progress`, for both lanes. While lines cannot be written it takes no batches, for
+//! still), and from `log_sender` (lane Remote, when its sink is down); `commands`, from `log_sender`. Out: `progress`, for all lanes. While lines cannot be written it takes no batches, for
 //! [`limits::SINK_STALL`] at the most; then lines are dropped and counted.
 //! Ends when no sender of `batches` is left and every line is written or dropped.
 
@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::{Instant, SystemTime};
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
+use crossbeam_channel::{Receiver, RecvError, Sender, never, select};
 
 use crate::limits;
 use crate::logs::batch::LineBatch;
@@ -25,12 +25,21 @@ use crate::threads::spawn::{Notice, spawn};
 pub struct FileWriter<D: Disk = RealDisk> {
     /// Lines to write.
     pub batches: Receiver<LineBatch>,
+    /// Wake-ups; one that waits stands for any number of them, so a channel for one and `try_send` do.
+    pub commands: Receiver<FileCommand>,
     /// The files.
     pub files: LogFiles<D>,
     /// Limits of the files, looked at once a turn.
     pub settings: Arc<Store>,
     /// Where it says what is stored.
     pub progress: Arc<Progress>,
+}
+
+/// What `log_sender` asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FileCommand {
+    /// Remove the files of the backlog of which everything is delivered; the backlog knows which.
+    RemoveDelivered,
 }
 
 /// The last batch of each lane that was taken and is not yet said to be done.
@@ -77,17 +86,24 @@ where
         // Backups may have become too old while nobody looked.
         self.finish_turn(false, &mut taken);
         loop {
-            let first = match self.files.deadline() {
-                Some(deadline) => self.batches.recv_deadline(deadline),
-                None => self.batches.recv().map_err(RecvTimeoutError::from),
-            };
-            match first {
-                Ok(first) => {
-                    let flush = self.take(first, &mut taken);
-                    self.finish_turn(flush, &mut taken);
-                }
-                Err(RecvTimeoutError::Timeout) => self.finish_turn(false, &mut taken),
-                Err(RecvTimeoutError::Disconnected) => break,
+            let now = Instant::now();
+            let deadline = self.files.deadline();
+            let wait =
+                deadline.map_or(limits::BACKUP_SWEEP, |at| at.saturating_duration_since(now));
+            select! {
+                recv(self.batches) -> first => match first {
+                    Ok(first) => {
+                        let flush = self.take(first, &mut taken);
+                        self.finish_turn(flush, &mut taken);
+                    }
+                    Err(RecvError) => break,
+                },
+                recv(self.commands) -> command => match command {
+                    // Every turn looks which files may go.
+                    Ok(FileCommand::RemoveDelivered) => self.finish_turn(false, &mut taken),
+                    Err(RecvError) => self.commands = never(),
+                },
+                default(wait) => self.finish_turn(false, &mut taken),
             }
         }
         self.finish_turn(true, &mut taken);
@@ -114,8 +130,8 @@ where
     /// Returns whether somebody waits for the batch.
     fn append(&mut self, batch: LineBatch, taken: &mut Taken, now: Now) -> bool {
         for (container, lines) in batch.lines.runs() {
-            self.files
-                .append(container, lines, batch.lines.ack.as_ref(), now);
+            let ack = batch.lines.ack.as_ref();
+            self.files.append(container, lines, batch.backlog, ack, now);
         }
         if let Some(lane) = taken.lane(batch.lane) {
             *lane = (*lane).max(Some(batch.seq));

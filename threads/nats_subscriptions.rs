@@ -412,6 +412,7 @@ impl Routing {
             seq,
             flush,
             copy,
+            backlog: false,
             lines: Arc::clone(&lines),
         };
         // A marker goes to the file: only there do lines wait unwritten.

@@ -147,6 +147,7 @@ impl Daemon {
         );
         let file_writer = FileWriter {
             batches: file_in,
+            commands: crossbeam_channel::never(),
             files,
             settings: Arc::clone(&settings),
             progress: Arc::clone(&log_progress),

@@ -73,6 +73,8 @@ pub struct LineBatch {
     pub flush: bool,
     /// The file has these lines too (mode FILEANDSTDOUT): stdout may give this copy up. The file writer takes no notice.
     pub copy: bool,
+    /// The lines are still to be sent to a remote sink: a file that takes them is marked ([`crate::logs::backlog`]).
+    pub backlog: bool,
     /// The lines.
     pub lines: Arc<Lines>,
 }
@@ -109,6 +111,7 @@ pub mod testing {
             seq,
             flush,
             copy: false,
+            backlog: false,
             lines: Arc::new(all),
         }
     }

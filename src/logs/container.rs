@@ -85,13 +85,16 @@ fn stem(prefix: &str, name: &[u8], id: &[u8]) -> String {
     format!("{prefix}{safe_name}-{safe_id}")
 }
 
-fn container(name: &[u8], id: &[u8], stem: String) -> Arc<Container> {
-    Arc::new(Container {
-        name: name.into(),
-        id: id.into(),
-        stem,
-        json_head: json_head(name),
-    })
+impl Container {
+    /// The container `name`, `id`, whose log file is called `stem`.
+    pub fn new(name: &[u8], id: &[u8], stem: String) -> Arc<Self> {
+        Arc::new(Self {
+            name: name.into(),
+            id: id.into(),
+            stem,
+            json_head: json_head(name),
+        })
+    }
 }
 
 impl Containers {
@@ -102,7 +105,7 @@ impl Containers {
 
     fn with_limit(pod: &str, ns: &str, limit: usize) -> Self {
         let prefix = stem_prefix(pod, ns);
-        let overflow = container(OVERFLOW.as_bytes(), b"", format!("{prefix}{OVERFLOW}-"));
+        let overflow = Container::new(OVERFLOW.as_bytes(), b"", format!("{prefix}{OVERFLOW}-"));
         Self {
             prefix,
             places: Vec::new(),
@@ -176,7 +179,7 @@ impl Containers {
             at
         };
         let place = Place {
-            container: container(name, id, self.free_stem(name, id, at)),
+            container: Container::new(name, id, self.free_stem(name, id, at)),
             used: now,
         };
         match self.places.get_mut(at) {

@@ -9,6 +9,7 @@ use std::path::Path;
 use rustix::fs::{self, AtFlags, CWD, FileType, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
 
+pub mod state;
 #[cfg(test)]
 pub(crate) mod testing;
 

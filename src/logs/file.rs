@@ -11,6 +11,7 @@ use std::time::Instant;
 use rustix::io::Errno;
 
 use crate::limits;
+use crate::logs::backlog::books::Written;
 use crate::logs::backups::{Backup, millis};
 use crate::logs::container::Container;
 use crate::logs::disk::Disk;
@@ -32,6 +33,8 @@ pub struct LogFile<F> {
     buffer: Vec<u8>,
     /// Where each line ends in `buffer`: a line may hold line ends itself.
     ends: Vec<u32>,
+    /// Lines in front that are not to be sent; all behind them are.
+    plain: usize,
     /// Who waits for which of the lines.
     acks: Vec<(usize, Outcome)>,
     last_backup_ms: Option<i64>,
@@ -58,13 +61,18 @@ impl<F> LogFile<F> {
             open: None,
             buffer: Vec::new(),
             ends: Vec::new(),
+            plain: 0,
             acks: Vec::new(),
             last_backup_ms: None,
         }
     }
 
-    /// Adds a line. At most [`limits::PAYLOAD_BYTES`] each, so 32 bits hold any buffer that is written in time.
-    pub fn push(&mut self, line: &[u8]) {
+    /// Adds a line. At most [`limits::PAYLOAD_BYTES`] each, so 32 bits hold any buffer that is written in time. With `backlog` it is still to
+    /// be sent, and so is what follows it.
+    pub fn push(&mut self, line: &[u8], backlog: bool) {
+        if !backlog && self.plain == self.ends.len() {
+            self.plain += 1;
+        }
         self.buffer.extend_from_slice(line);
         self.buffer.push(b'\n');
         self.ends
@@ -128,6 +136,7 @@ impl<F> LogFile<F> {
         }
         let lines = self.ends.len();
         self.ends.clear();
+        self.plain = 0;
         self.buffer.clear();
         self.waiting_since = None;
         lines
@@ -138,6 +147,7 @@ impl<F> LogFile<F> {
         if lines == 0 {
             return;
         }
+        self.plain = self.plain.saturating_sub(lines);
         let Some(bytes) = (lines < self.ends.len()).then(|| self.start_of(lines)) else {
             self.acks.clear();
             self.ends.clear();
@@ -161,6 +171,14 @@ impl<F> LogFile<F> {
         line.checked_sub(1)
             .and_then(|before| self.ends.get(before))
             .map_or(0, |end| *end as usize)
+    }
+
+    /// Line `line` without its line end.
+    fn payload(&self, line: usize) -> &[u8] {
+        let (from, to) = (self.start_of(line), self.start_of(line + 1));
+        self.buffer
+            .get(from..to.saturating_sub(1))
+            .unwrap_or_default()
     }
 
     /// The first line after `line` that no longer lies within `room` bytes from the start of `line`.
@@ -229,11 +247,21 @@ impl<F> LogFile<F> {
         if fitting == *written && before > 0 {
             return self.rotate(folder, now);
         }
-        let until = fitting.max(*written + 1);
+        let backlog = folder
+            .backlog
+            .clone()
+            .filter(|backlog| self.plain <= *written || backlog.holds(&self.container.stem));
+        let mut until = fitting.max(*written + 1);
+        if backlog.is_none() && *written < self.plain {
+            until = until.min(self.plain);
+        }
         let (from, to) = (self.start_of(*written), self.start_of(until));
         let Some(open) = &mut self.open else {
             return Ok(());
         };
+        if let Some(backlog) = &backlog {
+            backlog.begin(&self.container, open.id.1, before, now);
+        }
         let bytes = self.buffer.get(from..to).unwrap_or_default();
         let (taken, result) = write_all(&mut folder.disk, &mut open.file, bytes);
         open.len = before + taken as u64;
@@ -249,7 +277,31 @@ impl<F> LogFile<F> {
             // Tried again before the next write when it does not work now.
             let _ = mend(folder, &self.path, open);
         }
-        match whereabouts(folder, &self.path, open) {
+        let (inode, expected) = (open.id.1, open.len);
+        let place = whereabouts(folder, &self.path, open);
+        if let Some(backlog) = &backlog {
+            let is = Written {
+                inode,
+                start: before,
+                bytes: whole_bytes as u64,
+                lines: (whole - *written) as u64,
+                expected,
+                len: open.len,
+            };
+            match place {
+                Place::Here | Place::Moved if whole > *written => {
+                    let bytes = self
+                        .buffer
+                        .get(from..from + whole_bytes)
+                        .unwrap_or_default();
+                    let payloads = (*written..whole).map(|line| self.payload(line));
+                    backlog.wrote(&self.container, is, bytes, payloads, now);
+                }
+                Place::Here | Place::Moved => {}
+                Place::Gone => backlog.removed(&self.container.stem, inode),
+            }
+        }
+        match place {
             Place::Here => *written = whole,
             Place::Moved => {
                 *written = whole;
@@ -288,11 +340,31 @@ impl<F> LogFile<F> {
                 _ => clock,
             },
         };
+        let backlog = folder.backlog.clone();
+        let stem = self.container.stem.as_str();
+        // However far the clock went back: the names of a backlog tell its order, unless no time is left that has a name.
+        let newest = backlog.as_ref().and_then(|known| known.newest_backup(stem));
+        if let Some(newest) = newest.filter(|newest| *newest >= backup.ms) {
+            let after = Backup {
+                stem: stem.to_owned(),
+                ms: newest + 1,
+            };
+            if after.file_name().is_some() {
+                backup = after;
+            }
+        }
+        let inode = self.open.as_ref().map(|open| open.id.1);
         for _ in 0..limits::BACKUP_NAMES_TRIED {
             let Some(name) = backup.file_name() else {
                 break;
             };
-            match folder.disk.rename_new(&self.path, &folder.path(&name)) {
+            let to = folder.path(&name);
+            let mut rename = || folder.disk.rename_new(&self.path, &to);
+            let renamed = match (&backlog, inode) {
+                (Some(backlog), Some(inode)) => backlog.rename(stem, inode, backup.ms, now, rename),
+                _ => rename(),
+            };
+            match renamed {
                 Ok(()) => {
                     self.open = None;
                     self.last_backup_ms = Some(backup.ms);
@@ -303,6 +375,9 @@ impl<F> LogFile<F> {
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => backup.ms += 1,
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {
                     // Taken away by somebody else: as good as rotated.
+                    if let (Some(backlog), Some(inode)) = (&backlog, inode) {
+                        backlog.removed(stem, inode);
+                    }
                     self.open = None;
                     return Ok(());
                 }

@@ -10,6 +10,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::limits;
+use crate::logs::backlog::Backlog;
+use crate::logs::backlog::books::Place;
 use crate::logs::container::Container;
 use crate::logs::disk::Disk;
 use crate::logs::file::LogFile;
@@ -69,6 +71,13 @@ impl<D: Disk> LogFiles<D> {
         self
     }
 
+    /// The same with a place for lines that are still to be sent.
+    #[must_use]
+    pub fn with_backlog(mut self, backlog: Arc<Backlog>) -> Self {
+        self.folder.backlog = Some(backlog);
+        self
+    }
+
     /// Puts limits in force: for the next line, and for the backups at the next [`LogFiles::turn`].
     pub fn set_limits(&mut self, limits: FileLimits) {
         if self.folder.limits != limits {
@@ -77,11 +86,13 @@ impl<D: Disk> LogFiles<D> {
         }
     }
 
-    /// Appends lines of `container`. `ack` belongs to the last one.
+    /// Appends lines of `container`. `ack` belongs to the last one. With `backlog` they are still to be sent, as is then all that
+    /// comes behind them to the same container until the backlog is over.
     pub fn append<'a>(
         &mut self,
         container: &Arc<Container>,
         lines: impl Iterator<Item = &'a [u8]>,
+        backlog: bool,
         ack: Option<&Outcome>,
         now: Now,
     ) {
@@ -113,7 +124,7 @@ impl<D: Disk> LogFiles<D> {
             }
             // The last line still waits when this ends: so can its `ack`.
             if let Some(entry) = self.entries.get_mut(at) {
-                entry.file.push(line);
+                entry.file.push(line, backlog);
                 entry.file.waiting_since.get_or_insert(now.instant);
             }
         }
@@ -144,7 +155,9 @@ impl<D: Disk> LogFiles<D> {
                 self.write(at, now);
             }
         }
-        if self.next_sweep.is_none_or(|sweep| sweep <= now.instant) {
+        let sweep = self.next_sweep.is_none_or(|sweep| sweep <= now.instant);
+        self.remove_delivered(sweep, now);
+        if sweep {
             self.next_sweep = Some(now.instant + limits::BACKUP_SWEEP);
             self.folder.prune(None, now);
             self.entries.retain(|entry| {
@@ -156,6 +169,29 @@ impl<D: Disk> LogFiles<D> {
             .iter()
             .any(|entry| !matches!(entry.health, Health::Well));
         self.folder.metrics().file_failing.set(i64::from(failing));
+    }
+
+    /// Removes the files of which everything is delivered, if there may be one.
+    fn remove_delivered(&mut self, sweep: bool, now: Now) {
+        let Some(backlog) = &self.folder.backlog else {
+            return;
+        };
+        // Both: the hint is taken.
+        if !(backlog.take_hint() | sweep) {
+            return;
+        }
+        for done in backlog.done() {
+            let mut entries = self.entries.iter_mut();
+            let entry = entries.find(|entry| entry.file.container.stem == done.stem);
+            if let Some(entry) = entry.filter(|_| done.place == Place::Live) {
+                // Lines wait that go there: it is done with when they are delivered too.
+                if entry.file.lines() > 0 {
+                    continue;
+                }
+                entry.file.close();
+            }
+            self.folder.remove_delivered(&done, now);
+        }
     }
 
     /// Lines are kept because they cannot be written now. The caller takes no further ones and calls

@@ -7,6 +7,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use crate::limits;
+use crate::logs::backlog::Backlog;
+use crate::logs::backlog::books::Done;
 use crate::logs::backups::{Backup, Surplus, millis, surplus};
 use crate::logs::disk::Disk;
 use crate::logs::throttle::Throttle;
@@ -80,6 +82,8 @@ pub struct Folder<D> {
     pub disk: D,
     /// The limits in force.
     pub limits: FileLimits,
+    /// Lines that are still to be sent.
+    pub backlog: Option<Arc<Backlog>>,
     dir: PathBuf,
     prefix: String,
     metrics: Arc<Metrics>,
@@ -98,6 +102,7 @@ impl<D: Disk> Folder<D> {
         Self {
             disk,
             limits,
+            backlog: None,
             dir,
             prefix,
             metrics,
@@ -228,7 +233,12 @@ impl<D: Disk> Folder<D> {
             return false;
         };
         let path = self.dir.join(name);
-        match self.disk.remove(&path) {
+        let disk = &mut self.disk;
+        let result = match &self.backlog {
+            Some(backlog) => backlog.remove_backup(&backup.stem, backup.ms, || disk.remove(&path)),
+            None => disk.remove(&path),
+        };
+        match result {
             Ok(()) => {
                 let label = &[reason.label()];
                 self.metrics.backups_removed.with_label_values(label).inc();
@@ -240,5 +250,40 @@ impl<D: Disk> Folder<D> {
                 false
             }
         }
+    }
+
+    /// Removes a file of which everything is delivered, if it is still the one, and nothing was added to it.
+    pub fn remove_delivered(&mut self, done: &Done, now: Now) {
+        let Some(backlog) = self.backlog.clone() else {
+            return;
+        };
+        let path = done
+            .place
+            .file_name(&done.stem)
+            .map(|name| self.dir.join(name));
+        backlog.finish(done, now, || {
+            let Some(path) = path.filter(|_| done.only) else {
+                return;
+            };
+            let is_same = match self.disk.stat_path(&path) {
+                Ok(stat) => {
+                    stat.is_some_and(|stat| stat.id.1 == done.inode && stat.len == done.len)
+                }
+                Err(error) => {
+                    self.failed(Operation::Stat, &path, error);
+                    false
+                }
+            };
+            match is_same.then(|| self.disk.remove(&path)) {
+                Some(Ok(())) => {
+                    let label = &["delivered"];
+                    self.metrics.backups_removed.with_label_values(label).inc();
+                }
+                Some(Err(error)) => {
+                    self.failed(Operation::Remove, &path, error);
+                }
+                None => {}
+            }
+        });
     }
 }

@@ -60,7 +60,7 @@ pub struct RemoteMetrics {
     pub backlog_bytes: IntGauge,
     /// Age of the oldest of them.
     pub backlog_oldest: Age,
-    /// Lines in the files that will not be sent, by reason: `retention`, `removed`, `mode`.
+    /// Lines in the files that will not be sent, by reason: `retention`, `removed`, `mode`, `limit`.
     pub backlog_lost: IntCounterVec,
 }
 

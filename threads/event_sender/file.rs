@@ -75,7 +75,7 @@ impl ToFile {
             && self.file.bytes() < EVENT_FILE_BYTES
             && work.next(now)
         {
-            self.file.push(&work.ready.value);
+            self.file.push(&work.ready.value, false);
             self.waiting.push_back(work.ready.seq);
             work.sent(SINK);
         }

@@ -44,6 +44,7 @@ impl Rig {
         let (send, batches) = bounded(limits::LINE_BATCHES);
         let thread = FileWriter {
             batches,
+            commands: never(),
             files: files.with_stall(stall),
             settings: Arc::clone(&settings),
             progress: Arc::clone(&progress),

@@ -116,7 +116,7 @@ impl Rig {
         let container = self.containers.get(name.as_bytes(), b"", self.now.instant);
         self.lines_in += lines.len() as u64;
         self.files
-            .append(&container, lines.iter().copied(), ack, self.now);
+            .append(&container, lines.iter().copied(), false, ack, self.now);
         self.conserved();
     }
 
