@@ -5,6 +5,7 @@ pub mod etcd_watch;
 pub mod event_sender;
 pub mod file_writer;
 pub mod http_server;
+pub mod journal_writer;
 pub mod kubernetes;
 pub mod nats_server;
 pub mod nats_subscriptions;

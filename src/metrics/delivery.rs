@@ -26,6 +26,8 @@ pub struct EventMetrics {
     pub journal_full: IntCounter,
     /// Events that are stored, those found at the start included.
     pub stored: IntCounter,
+    /// Verified events that were not stored, by reason: `stop`, `too_large`.
+    pub dropped: IntCounterVec,
     /// Events handed to a sink, by sink: `kafka`, `file`.
     pub sent: IntCounterVec,
     /// Events that a sink has taken, by sink.
@@ -123,6 +125,11 @@ impl EventMetrics {
             stored: r.counter(
                 "cim_events_stored_total",
                 "Events stored in the journal, those found there at the start included.",
+            )?,
+            dropped: r.counters(
+                "cim_events_dropped_total",
+                "Events that were not stored: too large, or the journal could not take them before CIM ended.",
+                "reason",
             )?,
             sent: r.counters("cim_events_sent_total", "Events handed to a sink.", "sink")?,
             delivered: r.counters(
