@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # Finds the tools that a make target needs. What is missing is installed from Debian's packages when run as root (promtool and
-# etcd: unpacked under target/tools, so that no server is set up); what is still missing then is listed with how to get it.
+# etcd: unpacked under target/tools, so that no server is set up); Kafka comes through Maven, into the same folder. What is still
+# missing then is listed with how to get it.
 #
-# Usage: tests/tools.sh TOOL...      TOOL: rust lint fuzz cc go python java promtool etcd
+# Usage: tests/tools.sh TOOL...      TOOL: rust lint fuzz cc go python java promtool etcd kafka
 set -u
 cd "$(dirname "$0")/.." || exit 1
 unpacked=${CARGO_TARGET_DIR:-target}/tools
@@ -19,8 +20,11 @@ GO=1.24
 JAVA=11
 PYTHON=3.8
 ETCD=3.4
+KAFKA_JAVA=17
+KAFKA=$(sed -n 's/^pub const KAFKA_[0-9]*: &str = "\(.*\)";/\1/p' tests/servers/kafka.rs)
 
-# For each tool: works_TOOL (is it there and new enough), debian_TOOL (packages that bring it), get_TOOL (what to tell a person).
+# For each tool: works_TOOL (is it there and new enough), debian_TOOL (packages that bring it), get_TOOL (what to tell a person);
+# some have unpack_TOOL (as root on Debian) or fetch_TOOL (once the packages are there) too.
 works_rust() { have cargo && at_least "$(rustc --version | cut -d' ' -f2)" "$RUST"; }
 debian_rust() { :; } # Debian's is too old
 get_rust() { echo "Rust $RUST or newer (cargo, rustc): with rustup"; }
@@ -63,6 +67,27 @@ debian_etcd() { :; }
 get_etcd() { echo "etcd $ETCD or newer (etcd): apt install etcd-server, or etcd's own archive"; }
 unpack_etcd() { unpack etcd-server etcd; }
 
+runs_kafka() { works_java && at_least "$(javac -version 2>&1 | cut -d' ' -f2)" "$KAFKA_JAVA"; }
+works_kafka() {
+  runs_kafka || return
+  local version
+  for version in $KAFKA; do [ -d "$unpacked/kafka-$version" ] || return; done
+}
+debian_kafka() { debian_java; }
+get_kafka() { echo "Apache Kafka ($(echo $KAFKA)): needs a JDK $KAFKA_JAVA or newer and Maven, which fetches its jars: apt install default-jdk-headless maven"; }
+fetch_kafka() {
+  runs_kafka || return
+  local version folder
+  for version in $KAFKA; do
+    folder=$(realpath -m "$unpacked/kafka-$version")
+    [ ! -d "$folder" ] || continue
+    rm -rf "$folder.part"
+    # A folder that is there is whole.
+    mvn --quiet --batch-mode --file tests/servers/kafka/pom.xml -Dkafka.version="$version" \
+      -DoutputDirectory="$folder.part" dependency:copy-dependencies && mv "$folder.part" "$folder"
+  done
+}
+
 # unpack PACKAGE PROGRAM: takes one program out of a Debian package
 unpack() {
   mkdir -p "$unpacked" && (
@@ -88,6 +113,9 @@ if [ "$(id -u)" = 0 ] && have apt-get; then
   fi
   hash -r
 fi
+for tool in "${missing[@]}"; do
+  ! declare -F "fetch_$tool" >/dev/null || "fetch_$tool"
+done
 
 failed=0
 for tool in "${missing[@]}"; do

@@ -2,19 +2,16 @@
 //!
 //! What a test does to its keys goes through the gateway by plain HTTP, not through the client that is under test.
 
-use std::fs::{self, File};
 use std::net::SocketAddr;
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 
-use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use super::process::Process;
 use super::{base64, free_port, loopback, number, prefix_end, text};
 use crate::support::{PATIENCE, eventually, http};
 
-/// Bytes of etcd's log that are shown when a test fails.
-const SHOWN_BYTES: usize = 8 << 10;
 /// Tries with other ports when somebody else takes one of them.
 const TRIES: usize = 5;
 
@@ -27,9 +24,9 @@ pub struct EtcdOptions {
     pub tls: bool,
 }
 
-/// A running etcd; killed with its owner, which shows its log when the test fails.
+/// A running etcd; killed with its owner.
 pub struct Etcd {
-    child: Option<Child>,
+    process: Process,
     options: EtcdOptions,
     dir: TempDir,
     client: u16,
@@ -56,13 +53,12 @@ impl Etcd {
     /// As [`Etcd::start`], with options.
     pub fn start_with(options: EtcdOptions) -> Self {
         for _ in 0..TRIES {
+            let dir = tempfile::Builder::new().prefix("cim-etcd-").tempdir();
+            let dir = dir.unwrap();
             let mut etcd = Self {
-                child: None,
+                process: Process::new("etcd", dir.path().join("log")),
                 options: options.clone(),
-                dir: tempfile::Builder::new()
-                    .prefix("cim-etcd-")
-                    .tempdir()
-                    .unwrap(),
+                dir,
                 client: free_port(),
                 tls: free_port(),
                 peer: free_port(),
@@ -89,38 +85,28 @@ impl Etcd {
         loopback(self.client)
     }
 
-    /// SIGKILL.
+    /// See [`Process::kill`].
     pub fn kill(&mut self) {
-        if let Some(mut child) = self.child.take() {
-            // It may have ended by itself.
-            let _ = child.kill();
-            child.wait().unwrap();
-        }
+        self.process.kill();
     }
 
-    /// SIGTERM, and waits for its end.
+    /// See [`Process::stop`].
     pub fn stop(&mut self) {
-        self.signal(Signal::TERM);
-        let child = self.child.as_mut().expect("etcd runs");
-        eventually(PATIENCE, || child.try_wait().unwrap().is_some());
-        self.child = None;
+        self.process.stop();
     }
 
-    /// It keeps its sockets, takes connections into its backlog, and answers nothing.
+    /// See [`Process::freeze`].
     pub fn freeze(&self) {
-        self.signal(Signal::STOP);
-        eventually(PATIENCE, || self.state() == "T");
+        self.process.freeze();
     }
 
-    /// It goes on.
+    /// See [`Process::thaw`].
     pub fn thaw(&self) {
-        self.signal(Signal::CONT);
-        eventually(PATIENCE, || self.state() != "T");
+        self.process.thaw();
     }
 
     /// Starts it again after [`Etcd::kill`] or [`Etcd::stop`]: same ports, same data. Waits until it answers.
     pub fn restart(&mut self) {
-        self.kill();
         self.spawn();
         assert!(self.answers(), "etcd did not start again");
     }
@@ -200,18 +186,13 @@ impl Etcd {
         } else {
             client.clone()
         };
-        let log = File::options()
-            .create(true)
-            .append(true)
-            .open(self.dir.path().join("log"))
-            .unwrap();
         let mut command = Command::new("etcd");
         command.env_clear();
         if cfg!(target_arch = "aarch64") {
             // etcd 3.4 wants to be told.
             command.env("ETCD_UNSUPPORTED_ARCH", "arm64");
         }
-        let child = command
+        command
             .env("PATH", std::env::var_os("PATH").unwrap_or_default())
             .args([
                 "--name",
@@ -230,22 +211,16 @@ impl Etcd {
             .args(["--listen-peer-urls", &peer])
             .args(["--initial-advertise-peer-urls", &peer])
             .args(["--initial-cluster", &format!("cim={peer}")])
-            .args(&self.options.arguments)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(log)
-            .spawn()
-            .expect("etcd is missing: `make integration-test` says how to get it, or goes without");
-        self.child = Some(child);
+            .args(&self.options.arguments);
+        self.process.start(&mut command);
     }
 
     /// Waits until it answers; false when it ends instead.
     fn answers(&mut self) -> bool {
         let address = self.address();
-        let child = self.child.as_mut().expect("etcd was started");
         let mut ended = false;
         eventually(PATIENCE, || {
-            ended = child.try_wait().unwrap().is_some();
+            ended = self.process.has_ended();
             let status = http::try_post(address, "/v3/maintenance/status", b"{}");
             ended
                 || status.is_ok_and(|answer| {
@@ -253,33 +228,6 @@ impl Etcd {
                 })
         });
         !ended
-    }
-
-    fn pid(&self) -> Pid {
-        Pid::from_child(self.child.as_ref().expect("etcd runs"))
-    }
-
-    fn signal(&self, signal: Signal) {
-        kill_process(self.pid(), signal).unwrap();
-    }
-
-    /// The letter of its state in `/proc`.
-    fn state(&self) -> String {
-        let pid = self.pid().as_raw_nonzero();
-        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
-        let (_, fields) = stat.rsplit_once(") ").unwrap();
-        fields[..1].to_owned()
-    }
-}
-
-impl Drop for Etcd {
-    fn drop(&mut self) {
-        self.kill();
-        if std::thread::panicking() {
-            let log = fs::read(self.dir.path().join("log")).unwrap_or_default();
-            let shown = &log[log.len().saturating_sub(SHOWN_BYTES)..];
-            eprintln!("-- etcd --\n{}", String::from_utf8_lossy(shown));
-        }
     }
 }
 
