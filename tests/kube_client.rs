@@ -100,14 +100,15 @@ fn a_list_is_read_page_by_page() {
         kube.put_pod(pod);
     }
     let client = client(&kube);
-    let all = client.list_pods("ns1", None, None).unwrap();
+    let all = client.list_pods(Some("ns1"), None, None, TIME).unwrap();
     assert_eq!(all.len(), 120);
     assert_eq!(all[119].name.as_deref(), Some("fluent-119"));
     assert_eq!(kube.requests().len(), 3);
     let here = client.list_pods(
-        "ns1",
+        Some("ns1"),
         Some("k8s-app=fluent-bit"),
         Some("spec.nodeName=node2"),
+        TIME,
     );
     let here = here.unwrap();
     assert_eq!(here.len(), 30);
@@ -122,7 +123,12 @@ fn a_list_is_read_page_by_page() {
         ),
         "{path}"
     );
-    assert!(client.list_pods("ns2", None, None).unwrap().is_empty());
+    assert!(
+        client
+            .list_pods(Some("ns2"), None, None, TIME)
+            .unwrap()
+            .is_empty()
+    );
 }
 
 #[test]

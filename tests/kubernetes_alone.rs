@@ -10,6 +10,7 @@
 mod servers;
 mod support;
 
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
@@ -17,7 +18,7 @@ use std::time::{Duration, Instant};
 
 use cim::health::{Health, Part, State};
 use cim::identity::{Current, Host, Identity};
-use cim::kube::{Cause, Client, Command, Deleted, ServerAddress, ServiceAccount, Tmaas};
+use cim::kube::{Cause, Client, Command, Deleted, KubeError, ServerAddress, ServiceAccount, Tmaas};
 use cim::limits::KUBE_COMMANDS;
 use cim::metrics::Metrics;
 use cim::options::Names;
@@ -26,7 +27,7 @@ use cim::settings::{LogLevel, Settings, Store};
 use cim::threads::kubernetes::{Kubernetes, Stopper};
 use cim::threads::spawn::NOTICES;
 use crossbeam_channel::{Sender, bounded};
-use serde_json::json;
+use serde_json::{Value, json};
 use servers::kube::{Fault, Kube, golden_pod};
 use support::{PATIENCE, eventually};
 
@@ -210,6 +211,74 @@ fn it_reads_and_deletes_the_pod_when_told() {
         body.contains(&uid),
         "only the own pod, not one of the same name: {body}"
     );
+    running.stop();
+}
+
+/// The pod of a collector's daemon set on `node`.
+fn collector(namespace: &str, node: &str, ip: &str, phase: &str) -> Value {
+    let mut pod = golden_pod(json!({}));
+    pod["metadata"]["name"] = format!("fluent-bit-{node}").into();
+    pod["metadata"]["namespace"] = namespace.into();
+    pod["metadata"]["labels"] = json!({"k8s-app": "fluent-bit"});
+    pod["spec"]["nodeName"] = node.into();
+    pod["status"] = json!({"phase": phase, "podIP": ip});
+    pod
+}
+
+/// What the thread says about the collector of its node.
+#[track_caller]
+fn local_collector(running: &Running, time: Duration) -> Result<Option<IpAddr>, KubeError> {
+    let (reply, found) = bounded(1);
+    let command = Command::LocalCollector { time, reply };
+    running.commands.send(command).unwrap();
+    found.recv_timeout(PATIENCE).unwrap()
+}
+
+#[test]
+fn it_finds_the_log_collector_of_its_own_node_in_any_namespace() {
+    let kube = with_pod();
+    kube.put_pod(collector("logging", "node2", "10.0.0.2", "Running"));
+    let running = Running::start(&kube);
+    let found = |running| local_collector(running, PATIENCE).unwrap();
+    assert_eq!(found(&running), None, "it runs on another node");
+    kube.put_pod(collector("logging", "node1", "10.0.0.1", "Pending"));
+    assert_eq!(found(&running), None, "it does not run yet");
+    kube.put_pod(collector("logging", "node1", "10.0.0.1", "Running"));
+    assert_eq!(found(&running), Some([10, 0, 0, 1].into()));
+    let mut ending = collector("logging", "node1", "10.0.0.1", "Running");
+    ending["metadata"]["deletionTimestamp"] = "2026-11-23T00:00:00Z".into();
+    kube.put_pod(ending);
+    assert_eq!(found(&running), None, "it ends");
+    eventually(PATIENCE, || running.is_ready());
+    let requests = kube.requests();
+    let reads = requests.iter().filter(|seen| seen.path.ends_with("/cnf-0"));
+    assert!(reads.count() <= 2, "the node is asked for once");
+    running.stop();
+}
+
+#[test]
+fn without_the_right_to_look_elsewhere_the_own_namespace_is_looked_through() {
+    let kube = with_pod();
+    kube.forbid("list all pods", true);
+    kube.put_pod(collector("logging", "node1", "10.0.0.1", "Running"));
+    let running = Running::start(&kube);
+    let refused = local_collector(&running, PATIENCE).unwrap_err();
+    assert!(matches!(refused.cause, Cause::Forbidden(_)), "{refused}");
+    assert!(refused.to_string().contains("all namespaces"), "{refused}");
+    kube.put_pod(collector("ns1", "node1", "10.0.0.9", "Running"));
+    let found = local_collector(&running, PATIENCE).unwrap();
+    assert_eq!(found, Some([10, 0, 0, 9].into()));
+    running.stop();
+}
+
+#[test]
+fn a_collector_that_is_not_found_in_time_is_said() {
+    let kube = with_pod();
+    let running = Running::start(&kube);
+    eventually(PATIENCE, || running.is_ready());
+    kube.fault(Some(Fault::Freeze));
+    let error = local_collector(&running, Duration::from_millis(200)).unwrap_err();
+    assert!(matches!(error.cause, Cause::TimedOut), "{error}");
     running.stop();
 }
 

@@ -6,6 +6,7 @@
 //! under way included, or when no sender of `commands` is left.
 
 use std::io;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
@@ -16,8 +17,8 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 use crate::health::{Health, Part, State};
 use crate::identity::{Current, Identity, topogw_fqdn};
 use crate::kube::{
-    Client, Closer, Command, ConfigMap, Created, KubeError, Next, Recovery, Schedule, Step, Tmaas,
-    config_map, spread, tmaas_delay,
+    self, Client, Closer, Command, ConfigMap, Created, KubeError, Next, Recovery, Schedule, Step,
+    Tmaas, config_map, spread, tmaas_delay,
 };
 use crate::limits::{KUBE_CALL_TIME, KUBE_COMMANDS, KUBE_SETTLING_TRIES, REGISTRATIONS_WAITING};
 use crate::own_log::OwnLog;
@@ -93,6 +94,7 @@ impl Kubernetes {
         let mut worker = Worker {
             k: self,
             schedule: Schedule::default(),
+            node: None,
             create: false,
             waiters: Vec::new(),
             stop,
@@ -111,6 +113,8 @@ struct Waiter {
 struct Worker {
     k: Kubernetes,
     schedule: Schedule,
+    /// Where the own pod runs, once it is known.
+    node: Option<String>,
     /// A registration has asked for the ConfigMap, and it is not there yet.
     create: bool,
     waiters: Vec<Waiter>,
@@ -183,9 +187,26 @@ impl Worker {
             Command::GetPod { time, reply } => {
                 let _ = reply.try_send(self.k.client.get_pod(namespace, pod, time));
             }
+            Command::LocalCollector { time, reply } => {
+                let _ = reply.try_send(self.local_collector(time));
+            }
             // The loop looks at the flag that came before it.
             Command::Stop => {}
         }
+    }
+
+    fn local_collector(&mut self, time: Duration) -> Result<Option<IpAddr>, KubeError> {
+        let until = Instant::now() + time;
+        let identity = self.k.identity.load();
+        if self.node.is_none() {
+            let (namespace, pod) = (&identity.namespace, &identity.pod);
+            self.node = self.k.client.get_pod(namespace, pod, time)?.node_name;
+        }
+        let Some(node) = &self.node else {
+            return Ok(None);
+        };
+        let left = until.saturating_duration_since(Instant::now());
+        kube::local_collector(&self.k.client, &identity.namespace, node, left)
     }
 
     fn registered(&mut self, waiter: Waiter) {
@@ -317,6 +338,7 @@ impl Worker {
     fn learn_pod(&mut self) -> Result<(), Failure> {
         let (namespace, pod) = (&self.k.environment.namespace, &self.k.environment.pod);
         let pod = self.k.client.get_pod(namespace, pod, self.time())?;
+        self.node.clone_from(&pod.node_name);
         let (identity, warnings) = self.k.environment.with_pod(&pod);
         for warning in warnings {
             log::warn!("{warning}");

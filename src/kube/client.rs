@@ -3,7 +3,7 @@
 
 use std::fmt::Write;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use ureq::Agent;
@@ -16,7 +16,7 @@ use super::agent::{self, Agents, Closer};
 use super::error::{Cause, KubeError};
 use super::model::{ClusterRole, ConfigMap, Pod, PodPage};
 use super::service_account::ServiceAccount;
-use crate::limits::{KUBE_ANSWER_BYTES, KUBE_CALL_TIME, KUBE_PAGE_PODS, KUBE_PAGES};
+use crate::limits::{KUBE_ANSWER_BYTES, KUBE_PAGE_PODS, KUBE_PAGES};
 use crate::metrics::Metrics;
 
 /// A client of the API server, in the name of the pod's service account.
@@ -94,17 +94,26 @@ impl Client {
         )
     }
 
-    /// Reads the pods that both selectors name, at most [`KUBE_PAGES`] pages; each has [`KUBE_CALL_TIME`].
+    /// Reads the pods that both selectors name, of one namespace or of all, at most [`KUBE_PAGES`] pages within `time`.
     ///
     /// # Errors
     /// See [`Cause`]. [`Cause::Gone`]: the list became too old between two pages; ask again.
     pub fn list_pods(
         &self,
-        namespace: &str,
+        namespace: Option<&str>,
         labels: Option<&str>,
         fields: Option<&str>,
+        time: Duration,
     ) -> Result<Vec<Pod>, KubeError> {
-        let mut path = format!("{}?limit={KUBE_PAGE_PODS}", pods(namespace));
+        let until = Instant::now() + time;
+        let (what, path) = match namespace {
+            Some(namespace) => (format!("pods of {namespace}"), pods(namespace)),
+            None => (
+                "pods of all namespaces".to_owned(),
+                "/api/v1/pods".to_owned(),
+            ),
+        };
+        let mut path = format!("{path}?limit={KUBE_PAGE_PODS}");
         for (name, selector) in [("labelSelector", labels), ("fieldSelector", fields)] {
             if let Some(selector) = selector {
                 // Writing into a String does not fail.
@@ -117,13 +126,13 @@ impl Client {
             let page = self.run(
                 Call {
                     verb: "list",
-                    what: format!("pods of {namespace}"),
+                    what: what.clone(),
                     path: match &next {
                         None => path.clone(),
                         Some(next) => format!("{path}&continue={}", encoded(next)),
                     },
                     body: None,
-                    time: KUBE_CALL_TIME,
+                    time: until.saturating_duration_since(Instant::now()),
                 },
                 PodPage::parse,
             )?;

@@ -1,5 +1,6 @@
 //! What other threads ask of the thread `kubernetes`.
 
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::Sender;
@@ -36,6 +37,13 @@ pub enum Command {
         time: Duration,
         /// The pod.
         reply: Sender<Result<Pod, KubeError>>,
+    },
+    /// Find the log collector of the own node.
+    LocalCollector {
+        /// For all calls together.
+        time: Duration,
+        /// Its address; `None` when there is none that is ready.
+        reply: Sender<Result<Option<IpAddr>, KubeError>>,
     },
     /// End. The thread's `Stopper` sends it.
     Stop,

@@ -8,12 +8,13 @@
 //! address.rs   where the server is      service_account.rs   token and CA, read when needed     client.rs   the calls
 //! model.rs     answers -> values        error.rs             what a failure means               agent.rs    sockets that can be closed
 //! config_map.rs   CIM's own ConfigMap   tmaas.rs   common-infra.json over HTTP                  schedule.rs   what to try next, and when
-//! command.rs      what other threads ask of the thread `kubernetes`
+//! command.rs      what other threads ask of the thread `kubernetes`                               collector.rs   the log collector of this node
 //! ```
 
 mod address;
 mod agent;
 mod client;
+mod collector;
 mod command;
 pub mod config_map;
 mod error;
@@ -25,6 +26,7 @@ mod tmaas;
 pub use address::{AddressError, ServerAddress};
 pub use agent::Closer;
 pub use client::{Client, Created, Deleted};
+pub use collector::local_collector;
 pub use command::Command;
 pub use error::{Cause, KubeError, Recovery};
 pub use model::{ClusterRole, ConfigMap, Pod};

@@ -23,6 +23,8 @@ pub struct Pod {
     pub node_name: Option<String>,
     /// `status.podIP`.
     pub ip: Option<String>,
+    /// `status.phase` is `Running`, and of `status.conditions` `Ready` is not denied.
+    pub is_ready: bool,
     /// `metadata.deletionTimestamp`: when the grace of a pod that is being deleted ends.
     pub deletion_timestamp: Option<DateTime<Utc>>,
     /// `metadata.deletionGracePeriodSeconds`.
@@ -146,8 +148,26 @@ struct RawSpec {
 
 #[derive(Deserialize, Default)]
 struct RawStatus {
+    phase: Option<String>,
     #[serde(rename = "podIP")]
     pod_ip: Option<String>,
+    conditions: Option<Vec<RawCondition>>,
+}
+
+#[derive(Deserialize)]
+struct RawCondition {
+    #[serde(rename = "type")]
+    kind: Option<String>,
+    status: Option<String>,
+}
+
+impl RawStatus {
+    fn is_ready(&self) -> bool {
+        let mut conditions = self.conditions.iter().flatten();
+        let ready = conditions.find(|condition| condition.kind.as_deref() == Some("Ready"));
+        self.phase.as_deref() == Some("Running")
+            && ready.is_none_or(|condition| condition.status.as_deref() == Some("True"))
+    }
 }
 
 #[derive(Deserialize)]
@@ -166,6 +186,7 @@ impl From<RawPod> for Pod {
     fn from(raw: RawPod) -> Self {
         let metadata = raw.metadata.unwrap_or_default();
         let spec = raw.spec.unwrap_or_default();
+        let status = raw.status.unwrap_or_default();
         let time = metadata.deletion_timestamp.as_deref();
         let time = time.and_then(|time| DateTime::parse_from_rfc3339(time).ok());
         Self {
@@ -174,7 +195,8 @@ impl From<RawPod> for Pod {
             labels: metadata.labels.unwrap_or_default(),
             annotations: metadata.annotations.unwrap_or_default(),
             node_name: spec.node_name,
-            ip: raw.status.and_then(|status| status.pod_ip),
+            is_ready: status.is_ready(),
+            ip: status.pod_ip,
             deletion_timestamp: time.map(|time| time.to_utc()),
             deletion_grace_seconds: metadata.deletion_grace_period_seconds,
             termination_grace_seconds: spec.termination_grace_period_seconds,
@@ -208,6 +230,38 @@ mod tests {
             texts,
             [Some("cnf-0"), Some("u-1"), Some("n1"), Some("10.1.2.3")]
         );
+    }
+
+    #[test]
+    fn a_pod_is_ready_when_it_runs_and_nothing_says_otherwise() {
+        let ready = |status: &str| {
+            let json = format!(r#"{{"status":{status}}}"#);
+            Pod::parse(json.as_bytes()).unwrap().is_ready
+        };
+        for (status, expected) in [
+            (r#"{"phase":"Running"}"#, true),
+            (r#"{"phase":"Pending"}"#, false),
+            (r#"{"phase":"Succeeded"}"#, false),
+            (
+                r#"{"conditions":[{"type":"Ready","status":"True"}]}"#,
+                false,
+            ),
+            (r#"{"phase":"Running","conditions":null}"#, true),
+            (
+                r#"{"phase":"Running","conditions":[{"type":"PodScheduled","status":"False"},{"type":"Ready","status":"True"}]}"#,
+                true,
+            ),
+            (
+                r#"{"phase":"Running","conditions":[{"type":"Ready","status":"False"}]}"#,
+                false,
+            ),
+            (
+                r#"{"phase":"Running","conditions":[{"type":"Ready"}]}"#,
+                false,
+            ),
+        ] {
+            assert_eq!(ready(status), expected, "{status}");
+        }
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! Addresses as they stand in common-infra.json and in `CIM_*` settings: is this one, and nothing else. No name is looked up.
 
+use std::net::IpAddr;
+
 use crate::limits;
 
 /// What a list of etcd endpoints may be.
@@ -29,6 +31,14 @@ pub fn is_host(text: &str) -> bool {
 /// A port as text, 1..=65535, digits alone.
 pub fn is_port(text: &str) -> bool {
     text.bytes().all(|b| b.is_ascii_digit()) && text.parse::<u16>().is_ok_and(|port| port > 0)
+}
+
+/// An address and a port as `host:port`.
+pub fn host_port(address: IpAddr, port: &str) -> String {
+    match address {
+        IpAddr::V4(address) => format!("{address}:{port}"),
+        IpAddr::V6(address) => format!("[{address}]:{port}"),
+    }
 }
 
 /// `host:port`, with one of the schemes before it or none, with one slash behind it or none. No user, no path.
@@ -93,6 +103,15 @@ mod tests {
             "{}:80",
             "x".repeat(limits::CONFIG_TEXT_BYTES)
         )));
+    }
+
+    #[test]
+    fn an_address_with_its_port_is_an_address() {
+        for (address, text) in [("10.0.0.1", "10.0.0.1:80"), ("fd00::1", "[fd00::1]:80")] {
+            let made = host_port(address.parse().unwrap(), "80");
+            assert_eq!(made, text);
+            assert!(is_host_port(&made));
+        }
     }
 
     #[test]

@@ -89,6 +89,8 @@ impl<'a> Target<'a> {
                 resource @ ("pods" | "configmaps"),
                 name,
             ] => (resource, Some(name)),
+            // Of all namespaces: a right of its own.
+            ["api", "v1", "pods"] => ("all pods", None),
             [
                 "apis",
                 "rbac.authorization.k8s.io",
@@ -137,7 +139,7 @@ impl Objects {
         };
         let verb = match (request.method.as_str(), target.name, target.resource) {
             ("GET", Some(_), _) => "get",
-            ("GET", None, "pods") => "list",
+            ("GET", None, "pods" | "all pods") => "list",
             ("DELETE", Some(_), "pods") => "delete",
             ("POST", None, "configmaps") => "create",
             _ => {
@@ -217,11 +219,14 @@ impl Objects {
                 _ => return Reply::failure(400, "no such parameter", "BadRequest"),
             }
         }
-        let prefix = format!("{path}/");
+        let (prefix, kind) = match path {
+            "/api/v1/pods" => ("/api/v1/namespaces/".to_owned(), "/pods/"),
+            _ => (format!("{path}/"), "/"),
+        };
         let items: Vec<_> = self
             .objects
             .iter()
-            .filter(|(path, _)| path.starts_with(&prefix))
+            .filter(|(path, _)| path.starts_with(&prefix) && path.contains(kind))
             .map(|(_, object)| object.clone())
             .filter(|object| {
                 wanted
