@@ -4,6 +4,7 @@ pub mod check;
 mod client;
 pub mod emit;
 pub mod history;
+pub mod journal;
 mod show;
 pub mod start;
 pub mod tail;
@@ -15,6 +16,7 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use crate::options::{Given, OptionArgs};
 use emit::EmitArgs;
 use history::HistoryArgs;
+use journal::JournalArgs;
 use tail::TailArgs;
 
 /// How the process ends.
@@ -23,7 +25,7 @@ use tail::TailArgs;
 pub enum Exit {
     /// Done; for `run`: stopped in order, everything accepted is stored.
     Done = 0,
-    /// CIM could not start (an address in use, …), or `check` found an error.
+    /// CIM could not start (an address in use, …), `check` found an error, or `journal` no journal or damage in it.
     Failed = 1,
     /// A command line or a setting that cannot be used. clap's own code for it.
     Usage = 2,
@@ -45,6 +47,7 @@ Examples:
   cim emit log hello                  a log line; ends when CIM has dealt with it
   cim tail LOG                        what applications log, as it passes
   cim history                         the last change sets, and what became of them
+  cim journal list                    the events that are stored and not yet delivered
 
 Signals:
   SIGHUP            reads cim.json and common-infra.json again, all or nothing; logs what changed
@@ -52,7 +55,7 @@ Signals:
 
 Exit codes:
   0   done; stopped in order
-  1   could not start; `check` found an error
+  1   could not start; `check` found an error; `journal` found none, or damage in it
   2   a command line or setting that cannot be used
   3   emit, tail, history: no CIM answers
   4   emit, tail: the connection was lost; what was published last may not be stored
@@ -88,6 +91,8 @@ enum Command {
     Tail(TailArgs),
     /// Print the last 100 change sets of a running CIM: key, revision, when seen, sent, answered, committed, outcome
     History(HistoryArgs),
+    /// Look into the journal of events: what is stored on disk, whether CIM runs or not
+    Journal(JournalArgs),
 }
 
 /// What the process was asked to do.
@@ -102,6 +107,8 @@ pub enum Action {
     Tail(TailArgs),
     /// `cim history`.
     History(HistoryArgs),
+    /// `cim journal`.
+    Journal(JournalArgs),
 }
 
 /// Reads the command line and the environment.
@@ -120,6 +127,7 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Action, clap::E
         Command::Emit(args) => Action::Emit(args),
         Command::Tail(args) => Action::Tail(args),
         Command::History(args) => Action::History(args),
+        Command::Journal(args) => Action::Journal(args),
     })
 }
 

@@ -61,7 +61,8 @@ fn escape(bytes: &[u8], out: &mut String) {
     }
 }
 
-fn event_json(event: &Event<'_>, out: &mut String) {
+/// Appends the fields that are there, as a JSON object on one line.
+pub(super) fn event_json(event: &Event<'_>, out: &mut String) {
     out.push_str("{\"event_name\":");
     json_text(event.event_name, out);
     let _ = write!(out, ",\"event_time\":{}", event.event_time);
@@ -98,10 +99,14 @@ fn json_list(list: KeyValues<'_>, out: &mut String) {
 
 /// A JSON string; bytes that are not UTF-8 become U+FFFD. JSON escapes the C0 controls; the C1 controls are escaped
 /// here, since terminals act upon some.
-fn json_text(bytes: &[u8], out: &mut String) {
+pub(super) fn json_text(bytes: &[u8], out: &mut String) {
     let text = String::from_utf8_lossy(bytes);
-    let quoted = serde_json::Value::from(text.as_ref()).to_string();
-    for c in quoted.chars() {
+    json_value(&serde_json::Value::from(text.as_ref()), out);
+}
+
+/// A JSON value on one line, with the controls in its texts escaped as above.
+pub(super) fn json_value(value: &serde_json::Value, out: &mut String) {
+    for c in value.to_string().chars() {
         if c.is_control() {
             let _ = write!(out, "\\u{:04x}", u32::from(c));
         } else {

@@ -138,6 +138,18 @@ pub(super) fn segments<D: Disk>(
     Ok(segments.collect())
 }
 
+/// A stored position as it applies to the segments that are there; `None` when it does not.
+pub(super) fn believed(stored: Position, segments: &VecDeque<Segment>) -> Option<Position> {
+    let id = stored.place.segment;
+    let segment = segments.iter().find(|segment| segment.id == id)?;
+    let place = if stored.place.offset <= segment.len {
+        stored.place
+    } else {
+        Place::start(id)
+    };
+    Some(Position { place, ..stored })
+}
+
 /// Where the journal ends.
 struct End<F> {
     /// The number of the last record.
@@ -172,16 +184,7 @@ impl<D: JournalDisk> Found<'_, D> {
             });
             return Position { acked, place };
         };
-        let believed = stored.and_then(|position| {
-            let id = position.place.segment;
-            let segment = self.segments.iter().find(|segment| segment.id == id)?;
-            let place = if position.place.offset <= segment.len {
-                position.place
-            } else {
-                Place::start(id)
-            };
-            Some(Position { place, ..position })
-        });
+        let believed = stored.and_then(|stored| believed(stored, &self.segments));
         if stored.is_some() && believed.is_none() {
             log::warn!(
                 "{}: the stored position does not belong to the segments that are there: all of them are delivered once more",

@@ -1,0 +1,380 @@
+//! `cim journal`: what the journal of events holds. Reads its files; changes nothing, whether a CIM runs on them or not.
+
+use std::fmt::Write as _;
+use std::io::{self, Write};
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+
+use chrono::{DateTime, SecondsFormat};
+use clap::{Args, Subcommand};
+
+use super::show::{event_json, json_text, json_value};
+use crate::events::journal::Kind;
+use crate::events::journal::inspect::{Item, Seen, SegmentSeen};
+use crate::limits::{JOURNAL_SHOWN, JOURNAL_SHOWN_DAMAGE};
+use crate::options::{self, Given};
+use crate::wire::Event;
+
+/// `cim journal`.
+#[derive(Debug, Args)]
+pub struct JournalArgs {
+    #[command(subcommand)]
+    command: JournalCommand,
+}
+
+#[derive(Debug, Subcommand)]
+enum JournalCommand {
+    /// Print each segment: its events, bytes, numbers, times, and how much of it is delivered
+    List {
+        #[command(flatten)]
+        place: Place,
+    },
+    /// Print events as JSON Lines: number, time stored, kind, name, bytes, delivered, fields
+    Show {
+        #[command(flatten)]
+        place: Place,
+        /// Number of the first event to print [default: the first that is not delivered]
+        #[arg(long, value_name = "SEQ")]
+        from: Option<u64>,
+        /// Events to print at most
+        #[arg(long, value_name = "N", default_value_t = JOURNAL_SHOWN)]
+        count: u64,
+    },
+    /// Check every event against its CRC, and that none is missing; exit 1 when something is wrong
+    Verify {
+        #[command(flatten)]
+        place: Place,
+    },
+}
+
+/// Where the journal is, as `cim run` finds it.
+#[derive(Debug, Args)]
+struct Place {
+    /// Directory of the event journal and of offsets [default: <log dir>/.cim]
+    #[arg(
+        long,
+        env = "CIM_STATE_DIR",
+        hide_env_values = true,
+        value_name = "DIR"
+    )]
+    state_dir: Option<String>,
+    /// Directory of the log files [default: /opt/logs; ./cim-data/logs]
+    #[arg(long, env = "CIM_LOG_DIR", hide_env_values = true, value_name = "DIR")]
+    log_dir: Option<String>,
+    #[arg(long, env = "K8S_POD_ID", hide = true)]
+    pod_id: Option<String>,
+}
+
+/// The name of the journal's directory in the state directory.
+pub const JOURNAL_DIR: &str = "journal";
+
+impl Place {
+    fn dir(&self) -> PathBuf {
+        let given = [
+            ("CIM_STATE_DIR", &self.state_dir),
+            ("CIM_LOG_DIR", &self.log_dir),
+            ("K8S_POD_ID", &self.pod_id),
+        ];
+        let given = given.map(|(name, value)| (name, value.as_deref().unwrap_or_default()));
+        let resolved = options::resolve(&Given::from_environment(given));
+        resolved.options.paths.state_dir.join(JOURNAL_DIR)
+    }
+}
+
+/// The journal cannot be looked at.
+#[derive(Debug, thiserror::Error)]
+pub enum JournalCliError {
+    /// There is none, or it cannot be read.
+    #[error("no event journal can be read in {}: is this CIM's state directory (--state-dir, CIM_STATE_DIR)?", .dir.display())]
+    Directory {
+        /// Where.
+        dir: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// One of its files cannot be read.
+    #[error("{} of the event journal cannot be read", .name)]
+    Segment {
+        /// Which.
+        name: String,
+        /// Why not.
+        source: io::Error,
+    },
+}
+
+/// Looks and prints; false when `verify` found something wrong. A reader of `out` that has gone away has seen enough.
+///
+/// # Errors
+/// The journal cannot be read.
+pub fn run(args: &JournalArgs, out: &mut dyn Write) -> Result<bool, JournalCliError> {
+    match &args.command {
+        JournalCommand::List { place } => list(&look(&place.dir())?, out).map(|()| true),
+        JournalCommand::Show { place, from, count } => {
+            let seen = look(&place.dir())?;
+            let from = from.unwrap_or(seen.acked + 1);
+            show(&seen, from, *count, out).map(|()| true)
+        }
+        JournalCommand::Verify { place } => verify(&look(&place.dir())?, out),
+    }
+}
+
+fn look(dir: &Path) -> Result<Seen, JournalCliError> {
+    Seen::look(dir).map_err(|source| JournalCliError::Directory {
+        dir: dir.to_owned(),
+        source,
+    })
+}
+
+fn walk(
+    seen: &Seen,
+    segment: &SegmentSeen,
+    each: &mut dyn FnMut(Item<'_>) -> ControlFlow<()>,
+) -> Result<bool, JournalCliError> {
+    let walked = seen.walk(segment, each);
+    walked.map_err(|source| JournalCliError::Segment {
+        name: segment.name.clone(),
+        source,
+    })
+}
+
+fn time(ms: u64) -> String {
+    let time = i64::try_from(ms)
+        .ok()
+        .and_then(DateTime::from_timestamp_millis);
+    time.map_or_else(
+        || ms.to_string(),
+        |time| time.to_rfc3339_opts(SecondsFormat::Millis, true),
+    )
+}
+
+fn used(seen: &Seen) -> String {
+    match seen.in_use {
+        Some(Some(pid)) => {
+            format!(" CIM runs on it (process {pid}): this is what was there a moment ago.")
+        }
+        Some(None) => " CIM runs on it: this is what was there a moment ago.".to_owned(),
+        None => String::new(),
+    }
+}
+
+/// What was counted in one segment.
+#[derive(Default)]
+struct Tally {
+    records: u64,
+    waiting: u64,
+    /// Number and time of the first record and of the last one.
+    span: Option<((u64, u64), (u64, u64))>,
+}
+
+fn list(seen: &Seen, out: &mut dyn Write) -> Result<(), JournalCliError> {
+    let mut text = format!(
+        "{:<37} {:>8} {:>10} {:>12} {:>12} {:<24} {:<24} DELIVERED\n",
+        "SEGMENT", "EVENTS", "BYTES", "FROM", "TO", "FIRST STORED", "LAST STORED"
+    );
+    let (mut segments, mut bytes, mut waiting) = (0_u64, 0, 0);
+    for segment in seen.segments() {
+        let mut tally = Tally::default();
+        let there = walk(seen, &segment, &mut |item| {
+            if let Item::Record { seq, time_ms, .. } = item {
+                tally.records += 1;
+                tally.waiting += u64::from(seq > seen.acked);
+                let first = tally.span.map_or((seq, time_ms), |(first, _)| first);
+                tally.span = Some((first, (seq, time_ms)));
+            }
+            ControlFlow::Continue(())
+        })?;
+        if !there {
+            continue;
+        }
+        segments += 1;
+        bytes += segment.bytes;
+        waiting += tally.waiting;
+        let shown = |at: Option<(u64, u64)>| match at {
+            Some((seq, ms)) => (seq.to_string(), time(ms)),
+            None => ("-".to_owned(), "-".to_owned()),
+        };
+        let (from, first) = shown(tally.span.map(|(first, _)| first));
+        let (to, last) = shown(tally.span.map(|(_, last)| last));
+        // Writing to a String does not fail.
+        let _ = writeln!(
+            text,
+            "{:<37} {:>8} {:>10} {from:>12} {to:>12} {first:<24} {last:<24} {}",
+            segment.name,
+            tally.records,
+            segment.bytes,
+            tally.records - tally.waiting,
+        );
+        if out.write_all(text.as_bytes()).is_err() {
+            return Ok(());
+        }
+        text.clear();
+    }
+    let _ = writeln!(
+        text,
+        "{segments} segments, {bytes} bytes, {waiting} events wait for their delivery; delivered up to {}.{}",
+        seen.acked,
+        used(seen)
+    );
+    let _ = out.write_all(text.as_bytes());
+    Ok(())
+}
+
+fn show(seen: &Seen, from: u64, count: u64, out: &mut dyn Write) -> Result<(), JournalCliError> {
+    let segments: Vec<_> = seen.segments().collect();
+    // The last segment that begins at `from` or before.
+    let begin = segments.partition_point(|segment| segment.first <= from);
+    let mut left = count;
+    let mut line = String::new();
+    for segment in segments.iter().skip(begin.saturating_sub(1)) {
+        if left == 0 {
+            break;
+        }
+        walk(seen, segment, &mut |item| {
+            let Item::Record { seq, .. } = item else {
+                return ControlFlow::Continue(());
+            };
+            if seq < from {
+                return ControlFlow::Continue(());
+            }
+            line.clear();
+            record_json(&item, seq <= seen.acked, &mut line);
+            left = left.saturating_sub(1);
+            if out.write_all(line.as_bytes()).is_err() {
+                left = 0;
+            }
+            match left {
+                0 => ControlFlow::Break(()),
+                _ => ControlFlow::Continue(()),
+            }
+        })?;
+    }
+    Ok(())
+}
+
+/// One line with its `\n`, whatever the payload holds.
+fn record_json(item: &Item<'_>, delivered: bool, out: &mut String) {
+    let Item::Record {
+        seq,
+        time_ms,
+        kind,
+        payload,
+    } = item
+    else {
+        return;
+    };
+    let mut fields = String::new();
+    let mut name = String::new();
+    match kind {
+        Kind::Event => {
+            if let Ok(event) = Event::read(payload) {
+                json_text(event.event_name, &mut name);
+                event_json(&event, &mut fields);
+            }
+        }
+        Kind::Raised => {
+            if let Ok(value) = serde_json::from_slice::<serde_json::Value>(payload) {
+                if let Some(event) = value.get("eventName") {
+                    json_value(event, &mut name);
+                }
+                json_value(&value, &mut fields);
+            }
+        }
+    }
+    let null = |text: String| match text.is_empty() {
+        true => "null".to_owned(),
+        false => text,
+    };
+    let kind = match kind {
+        Kind::Event => "event",
+        Kind::Raised => "raised",
+    };
+    let _ = writeln!(
+        out,
+        "{{\"seq\":{seq},\"time\":\"{}\",\"kind\":\"{kind}\",\"event\":{},\"bytes\":{},\"delivered\":{delivered},\"fields\":{}}}",
+        time(*time_ms),
+        null(name),
+        payload.len(),
+        null(fields)
+    );
+}
+
+fn verify(seen: &Seen, out: &mut dyn Write) -> Result<bool, JournalCliError> {
+    let (mut records, mut wrong) = (0_u64, 0);
+    let mut text = String::new();
+    let mut next_seq = None;
+    let segments: Vec<_> = seen.segments().collect();
+    let mut say = |line: String| {
+        wrong += 1;
+        if wrong <= JOURNAL_SHOWN_DAMAGE {
+            text.push_str(&line);
+            text.push('\n');
+        }
+    };
+    for (n, segment) in segments.iter().enumerate() {
+        let is_last = n + 1 == segments.len();
+        let mut end = None;
+        let walked = seen.walk(segment, &mut |item| {
+            match item {
+                Item::Record { seq, .. } => {
+                    if let Some(bad) = end.take() {
+                        say(damaged(segment, &bad));
+                    }
+                    let expected = next_seq.unwrap_or(segment.first);
+                    match seq.checked_sub(expected) {
+                        Some(0) => {}
+                        Some(1) => say(format!("event {expected} is missing")),
+                        Some(_) => say(format!("events {expected} to {} are missing", seq - 1)),
+                        None => say(format!("{}: event {seq} is there twice", segment.name)),
+                    }
+                    next_seq = Some(seq + 1);
+                    records += 1;
+                }
+                Item::Bad(piece) => end = Some(piece),
+            }
+            ControlFlow::Continue(())
+        });
+        match walked {
+            Ok(true) => {}
+            // Delivered meanwhile.
+            Ok(false) if seen.in_use.is_some() => next_seq = None,
+            Ok(false) => say(format!("{} has gone", segment.name)),
+            Err(error) => say(format!("{} cannot be read: {error}", segment.name)),
+        }
+        match end {
+            // What is being written.
+            Some(_) if is_last && seen.in_use.is_some() => {}
+            Some(bad) if is_last => say(format!(
+                "{}: the end is torn, bytes {} to {}; the next start of CIM cuts it off",
+                segment.name, bad.start, bad.end
+            )),
+            Some(bad) => say(damaged(segment, &bad)),
+            None => {}
+        }
+    }
+    let more = wrong - wrong.min(JOURNAL_SHOWN_DAMAGE);
+    if more > 0 {
+        let _ = writeln!(text, "and {more} more");
+    }
+    let verdict = match wrong {
+        0 => "all good".to_owned(),
+        _ => format!("{wrong} wrong"),
+    };
+    let _ = writeln!(
+        text,
+        "{} segments, {records} events: {verdict}.{}",
+        segments.len(),
+        used(seen)
+    );
+    let _ = out.write_all(text.as_bytes());
+    Ok(wrong == 0)
+}
+
+fn damaged(segment: &SegmentSeen, piece: &std::ops::Range<u64>) -> String {
+    format!(
+        "{}: bytes {} to {} are damaged",
+        segment.name, piece.start, piece.end
+    )
+}
+
+#[cfg(test)]
+mod tests;
