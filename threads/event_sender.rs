@@ -97,13 +97,13 @@ impl<J: Journal> Sending<J> {
         let mut stop_at = None;
         loop {
             let now = Instant::now();
+            self.look(now);
             if self.work.parts.interrupt.is_stopped() {
                 let end = *stop_at.get_or_insert(now + self.work.parts.stop_time);
                 if now >= end || self.is_finished() {
                     break;
                 }
             }
-            self.look(now);
             let pause = self.turn(now);
             self.work.free(now);
             // What keeps the thread waiting is over at the stop's end at the latest.
@@ -111,7 +111,6 @@ impl<J: Journal> Sending<J> {
                 pause.min(end.saturating_duration_since(Instant::now()))
             });
             if !self.wait(pause) {
-                stop_at.get_or_insert_with(Instant::now);
                 break;
             }
         }

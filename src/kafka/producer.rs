@@ -50,7 +50,6 @@ struct Reports {
     done: Mutex<Vec<Delivery>>,
     /// Calls so far: whether one more look is worth it.
     calls: AtomicU64,
-    fatal: AtomicBool,
     brokers_down: AtomicBool,
     last_error: Mutex<String>,
     told: Mutex<Throttle>,
@@ -95,7 +94,6 @@ impl ClientContext for Reports {
             Some(RDKafkaErrorCode::AllBrokersDown) => {
                 self.brokers_down.store(true, Ordering::Relaxed);
             }
-            Some(RDKafkaErrorCode::Fatal) => self.fatal.store(true, Ordering::Relaxed),
             _ => *lock(&self.last_error) = self.mask.clean(reason),
         }
     }
@@ -135,7 +133,6 @@ impl Producer {
         let reports = Reports {
             done: Mutex::default(),
             calls: AtomicU64::default(),
-            fatal: AtomicBool::default(),
             brokers_down: AtomicBool::default(),
             last_error: Mutex::default(),
             told: Mutex::default(),
@@ -197,11 +194,7 @@ impl Producer {
                 SendError::Rejected(Reason::TOO_LARGE)
             }
             Some(RDKafkaErrorCode::QueueFull) => SendError::Full,
-            Some(RDKafkaErrorCode::Fatal) => {
-                let fatal = &self.inner.context().fatal;
-                fatal.store(true, Ordering::Relaxed);
-                SendError::Fatal
-            }
+            Some(RDKafkaErrorCode::Fatal) => SendError::Fatal,
             _ => {
                 let reason = Reason::of(&error);
                 match reason.verdict() {
@@ -247,12 +240,8 @@ impl Producer {
         usize::try_from(self.inner.in_flight_count()).unwrap_or(0)
     }
 
-    /// The producer is of no use any more, and why: a new one has to be made. Known after a [`Producer::poll`] or a
-    /// [`Producer::send`].
+    /// The producer is of no use any more, and why: a new one has to be made. What it had not sent comes back.
     pub fn fatal(&self) -> Option<String> {
-        if !self.inner.context().fatal.load(Ordering::Relaxed) {
-            return None;
-        }
         let (_, text) = self.inner.client().fatal_error()?;
         Some(self.inner.context().mask.clean(&text))
     }

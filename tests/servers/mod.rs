@@ -18,6 +18,7 @@ pub mod h2c;
 pub mod kafka;
 pub mod kafka_reader;
 pub mod kube;
+pub mod mock_kafka;
 pub mod process;
 pub mod recorder;
 pub mod scene;
@@ -29,6 +30,7 @@ pub use etcd::{Etcd, EtcdOptions, Found};
 pub use gateway::EtcdGateway;
 pub use kafka::{Kafka, KafkaOptions};
 pub use kube::Kube;
+pub use mock_kafka::{BrokerError, Consumed, MockKafka};
 pub use recorder::Recorder;
 pub use store::Change;
 

@@ -145,9 +145,12 @@ impl ToKafka {
         let end = Instant::now() + KAFKA_LAST_REPORTS;
         loop {
             let left = end.saturating_duration_since(Instant::now());
-            let Some(running) = self.running.as_ref().filter(|_| !left.is_zero()) else {
+            let Some(running) = &self.running else {
                 break;
             };
+            if left.is_zero() || running.producer.in_flight() == 0 {
+                break;
+            }
             running.producer.poll(left, &mut self.reports);
             self.take_reports(work, &mut news, now);
         }
@@ -360,6 +363,8 @@ impl ToKafka {
                 // The reports make room, and tell what has failed.
                 Err(SendError::Full | SendError::Fatal) => break,
                 Err(SendError::Retry(reason)) => {
+                    // The topic is in error until somebody asks for it; the answer comes by the next try.
+                    running.producer.probe(TOPIC, KAFKA_PROBE_TIME);
                     self.refusal = Some(reason);
                     self.retry_later(now);
                     break;
