@@ -25,11 +25,13 @@ pub enum Part {
     Kubernetes,
     /// Events reach Kafka.
     Kafka,
+    /// Log lines reach the remote sink that the mode names.
+    Collector,
 }
 
 impl Part {
     /// Every part, in the order in which it is shown.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Nats,
         Self::Logs,
         Self::Http,
@@ -37,6 +39,7 @@ impl Part {
         Self::Application,
         Self::Kubernetes,
         Self::Kafka,
+        Self::Collector,
     ];
 
     /// Its name in `/readyz`.
@@ -49,6 +52,7 @@ impl Part {
             Self::Application => "application",
             Self::Kubernetes => "kubernetes",
             Self::Kafka => "kafka",
+            Self::Collector => "collector",
         }
     }
 
@@ -58,7 +62,12 @@ impl Part {
     pub fn is_needed(self) -> bool {
         match self {
             Self::Nats | Self::Http => true,
-            Self::Logs | Self::Etcd | Self::Application | Self::Kubernetes | Self::Kafka => false,
+            Self::Logs
+            | Self::Etcd
+            | Self::Application
+            | Self::Kubernetes
+            | Self::Kafka
+            | Self::Collector => false,
         }
     }
 }
@@ -221,7 +230,8 @@ mod tests {
                 "etcd",
                 "application",
                 "kubernetes",
-                "kafka"
+                "kafka",
+                "collector"
             ]
         );
     }

@@ -51,8 +51,10 @@ const _: () = assert!(
     LOG_BYTES >= (LOG_BATCHES + 2 * LINE_BATCHES) * READ_BLOCK_BYTES,
     "ordinary lines must be bounded by the channels alone"
 );
-/// EVENT, CONFIG and TEST batches between `nats_server` and `nats_subscriptions`.
+/// EVENT batches between `nats_server` and `nats_subscriptions`, and from there to `journal_writer`.
 pub const EVENT_BATCHES: usize = 16;
+/// Batches of CONFIG and TEST between `nats_server` and `nats_subscriptions`.
+pub const CONTROL_BATCHES: usize = 16;
 /// Line batches that wait for a writer (file, stdout).
 pub const LINE_BATCHES: usize = 16;
 /// Lines of CIM's own log that wait for the pipeline; the next one is dropped and counted.
@@ -124,15 +126,6 @@ pub const STDOUT_WRITE_BYTES: usize = 4096;
 pub const STDOUT_BLOCK_BYTES: usize = 64 << 10;
 /// Time between two looks whether standard output takes lines again.
 pub const STDOUT_TRY_AGAIN: Duration = Duration::from_secs(1);
-
-/// Messages of EVENT and of CONFIG that are kept until the parts that handle them take them over.
-pub const INBOX_MESSAGES: usize = 1024;
-/// Bytes of the messages in each inbox.
-pub const INBOX_BYTES: usize = 1 << 20;
-const _: () = assert!(
-    INBOX_BYTES >= PAYLOAD_BYTES,
-    "one message of the largest size must fit"
-);
 
 /// Bytes that the lists of one Event may add up to. Entries may share bytes of the buffer, so a buffer of 1 MiB could
 /// stand for gigabytes of JSON; a true event has a few hundred bytes.
@@ -589,3 +582,44 @@ pub const BACKLOG_STORE_INTERVAL: Duration = Duration::from_millis(100);
 pub const BACKLOG_TIMES: usize = 32;
 /// Pieces of forgotten backlogs whose lines are still to be counted.
 pub const BACKLOG_UNCOUNTED: usize = 4096;
+
+/// Bytes of log lines in flight to a remote sink, as they were read. Kafka on the same machine acknowledges within some 20 ms: 200 MB/s.
+pub const REMOTE_WINDOW_BYTES: usize = 4 << 20;
+const _: () = assert!(
+    REMOTE_WINDOW_BYTES + LINE_BATCHES * READ_BLOCK_BYTES <= LOG_BYTES,
+    "a sink that stands still must not use up what all sinks share"
+);
+/// Bytes of log lines from the files in flight to a remote sink.
+pub const REPLAY_WINDOW_BYTES: usize = 1 << 20;
+/// Bytes of log lines that are read from a file at one time, if it is more than one line.
+pub const REPLAY_CHUNK_BYTES: usize = 256 << 10;
+/// Time that lines from the files have to arrive when CIM stops; then they are sent again by the next run.
+pub const REPLAY_STOP_TIME: Duration = Duration::from_secs(1);
+/// Bytes left in the files at which nothing further is written behind them for a while, so that the sink catches up.
+pub const CATCH_UP_BYTES: u64 = 256 << 10;
+/// Time that publishers are held back for it at the most: they must not notice a sink that is slow.
+pub const CATCH_UP_HOLD: Duration = Duration::from_secs(2);
+/// Time before they may be held back again.
+pub const CATCH_UP_PAUSE: Duration = Duration::from_secs(10);
+/// Pause after the first failed try to reach a remote sink.
+pub const REMOTE_RETRY_FIRST: Duration = Duration::from_millis(200);
+/// The longest pause between two tries to reach a remote sink.
+pub const REMOTE_RETRY_LAST: Duration = Duration::from_secs(30);
+/// Time that a remote sink has to work before its next failure counts as the first one again.
+pub const REMOTE_STEADY: Duration = Duration::from_secs(30);
+
+/// Log lines that are on their way to Kafka: at 400,000 a second and 50 ms to the acknowledgement 20,000 are. Each takes some 200 bytes
+/// in librdkafka besides its own.
+pub const KAFKA_LOGS_IN_FLIGHT: usize = 40_000;
+/// Bytes of their records: the part of the memory budget that they may take.
+pub const KAFKA_LOG_BYTES_IN_FLIGHT: usize = 8 << 20;
+/// Time in which a broker has to say how many partitions the topic has.
+pub const KAFKA_TOPIC_TIME: Duration = Duration::from_secs(5);
+
+/// Time that Kubernetes has to tell of the log collector on the own node.
+pub const LOCAL_COLLECTOR_TIME: Duration = Duration::from_secs(3);
+
+/// Time in which events that are in the journal at the end may still be delivered; the rest waits there for the next start.
+pub const EVENTS_STOP_TIME: Duration = Duration::from_secs(3);
+/// Bytes of the records that are set aside, in both generations of their file.
+pub const SET_ASIDE_BYTES: u64 = 8 << 20;

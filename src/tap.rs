@@ -58,10 +58,10 @@ impl Outcome {
     }
 }
 
-/// LOG messages of one read of one connection.
+/// LOG or EVENT messages of one read of one connection.
 #[derive(Debug)]
-pub struct LogBatch {
-    /// Place of this batch in the order of all LOG batches; starts at 1.
+pub struct Batch {
+    /// Place of this batch in the order of all batches of its subject; starts at 1.
     pub seq: u64,
     /// The bytes that were read.
     pub buffer: Bytes,
@@ -75,35 +75,22 @@ pub struct LogBatch {
     pub acks: Vec<(u32, Outcome)>,
 }
 
-/// The subjects besides LOG that CIM itself handles.
+/// The subjects that are handled at once and stored nowhere.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Subject {
-    /// FlatBuffers `Event` of the application.
-    Event,
+pub enum Control {
     /// JSON answers to configuration changes.
     Config,
     /// CIM's message to itself.
     Test,
 }
 
-/// One message on [`Subject`].
+/// CONFIG and TEST messages of one read of one connection, in order of arrival.
 #[derive(Debug)]
-pub struct Message {
-    /// Which subject.
-    pub subject: Subject,
-    /// Where in the batch's buffer the payload lies.
-    pub span: Span,
-    /// Wants an acknowledgement.
-    pub ack: Option<Outcome>,
-}
-
-/// EVENT, CONFIG and TEST messages of one read of one connection, in order of arrival.
-#[derive(Debug)]
-pub struct EventBatch {
-    /// Place of this batch in the order of all event batches; starts at 1.
+pub struct ControlBatch {
+    /// Place of this batch in the order of all of its kind; starts at 1.
     pub seq: u64,
     /// The bytes that were read.
     pub buffer: Bytes,
-    /// The messages.
-    pub messages: Vec<Message>,
+    /// Which subject, and where in `buffer` the payload lies.
+    pub messages: Vec<(Control, Span)>,
 }

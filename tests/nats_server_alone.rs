@@ -15,15 +15,16 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use cim::limits::{
-    ACKS_WAITING, CONNECTIONS, EVENT_BATCHES, LOG_BATCHES, LOG_BYTES, READ_BLOCK_BYTES,
+    ACKS_WAITING, CONNECTIONS, CONTROL_BATCHES, EVENT_BATCHES, LOG_BATCHES, LOG_BYTES,
+    READ_BLOCK_BYTES,
 };
 use cim::metrics::Metrics;
 use cim::nats::Limits;
 use cim::nats::auth::Auth;
 use cim::nats::info::Info;
 use cim::progress::Progress;
-use cim::tap::{EventBatch, LogBatch};
-use cim::threads::nats_server::{NatsServer, Stop, WAKER};
+use cim::tap::{Batch, ControlBatch};
+use cim::threads::nats_server::{NatsServer, Senders, Stop, WAKER};
 use cim::threads::spawn::NOTICES;
 use crossbeam_channel::{Receiver, bounded};
 
@@ -32,10 +33,12 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// The server, and the far ends of its channels.
 struct Server {
     address: SocketAddr,
-    log: Receiver<LogBatch>,
-    events: Receiver<EventBatch>,
+    log: Receiver<Batch>,
+    events: Receiver<Batch>,
+    control: Receiver<ControlBatch>,
     log_progress: Arc<Progress>,
     event_progress: Arc<Progress>,
+    control_progress: Arc<Progress>,
     metrics: Arc<Metrics>,
     /// How often progress has woken the thread up.
     wakes: Arc<AtomicU64>,
@@ -57,11 +60,13 @@ impl Server {
             })
         };
         let (log_progress, event_progress) = (progress(), progress());
+        let control_progress = progress();
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         listener.set_nonblocking(true).unwrap();
         let address = listener.local_addr().unwrap();
         let (log_out, log) = bounded(LOG_BATCHES);
         let (events_out, events) = bounded(EVENT_BATCHES);
+        let (control_out, control) = bounded(CONTROL_BATCHES);
         let stop = Arc::new(Stop::default());
         let metrics = Arc::new(Metrics::new("p").unwrap());
         let server = NatsServer {
@@ -70,10 +75,14 @@ impl Server {
             info: Info::new(String::new(), String::new(), address, 1 << 20),
             auth: Auth::Open,
             limits: Limits::default(),
-            log: log_out,
-            events: events_out,
+            senders: Senders {
+                log: log_out,
+                events: events_out,
+                control: control_out,
+            },
             log_progress: Arc::clone(&log_progress),
             event_progress: Arc::clone(&event_progress),
+            control_progress: Arc::clone(&control_progress),
             metrics: Arc::clone(&metrics),
             stop: Arc::clone(&stop),
         };
@@ -82,8 +91,10 @@ impl Server {
             address,
             log,
             events,
+            control,
             log_progress,
             event_progress,
+            control_progress,
             metrics,
             wakes,
             waker,
@@ -91,7 +102,9 @@ impl Server {
             thread: Some(thread),
         };
         // CIM's message to itself.
-        assert_eq!(server.next_event().messages.len(), 1);
+        let first = server.control.recv_timeout(PATIENCE).expect("a batch");
+        assert_eq!(first.messages.len(), 1);
+        server.control_progress.routed(first.seq);
         server
     }
 
@@ -106,13 +119,13 @@ impl Server {
     }
 
     /// Takes the next batch, as `nats_subscriptions` does.
-    fn next_event(&self) -> EventBatch {
+    fn next_event(&self) -> Batch {
         let batch = self.events.recv_timeout(PATIENCE).expect("a batch");
         self.event_progress.routed(batch.seq);
         batch
     }
 
-    fn next_log(&self) -> LogBatch {
+    fn next_log(&self) -> Batch {
         let batch = self.log.recv_timeout(PATIENCE).expect("a batch");
         self.log_progress.notify();
         batch
@@ -181,7 +194,7 @@ fn who_waits_for_room_on_event_does_not_wait_for_room_on_log() {
         server.next_event();
     }
     let last = server.next_event();
-    assert_eq!(last.messages[0].span.of(&last.buffer), b"last");
+    assert_eq!(last.spans[0].of(&last.buffer), b"last");
     assert!(server.log.is_full());
 }
 
@@ -237,7 +250,7 @@ fn many_publishers_that_must_wait_for_room_are_not_cut_off() {
             .events
             .recv_timeout(Duration::from_secs(5))
             .unwrap_or_else(|_| panic!("only {got} of {}", CLIENTS * each));
-        got += batch.messages.len();
+        got += batch.spans.len();
         server.event_progress.routed(batch.seq);
     }
     for mut client in clients {

@@ -11,29 +11,33 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use cim::limits::{EVENT_BATCHES, LINE_BATCHES, LOG_BATCHES, OWN_LOG_LINES, SINK_STALL};
+use cim::limits::{LINE_BATCHES, LOG_BATCHES, OWN_LOG_LINES, SINK_STALL};
 use cim::logs::batch::LineBatch;
 use cim::logs::container::Containers;
 use cim::metrics::{DropReason, Metrics};
 use cim::own_log::OwnLine;
 use cim::progress::{Lane, Progress};
 use cim::settings::{LoggingMode, Settings, Store};
-use cim::tap::{EventBatch, LogBatch, Span};
+use cim::tap::{Batch, Control, ControlBatch, Span};
 use cim::threads::nats_subscriptions::NatsSubscriptions;
 use cim::threads::spawn::NOTICES;
 use cim::wire::encode_log;
-use crossbeam_channel::{Receiver, Sender, bounded, never};
+use crossbeam_channel::{Receiver, Sender, bounded};
 use flatbuffers::FlatBufferBuilder;
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
 struct Rig {
-    log: Sender<LogBatch>,
-    /// Kept open.
-    _events: Sender<EventBatch>,
+    log: Sender<Batch>,
+    events: Sender<Batch>,
+    control: Sender<ControlBatch>,
     own: Option<Sender<OwnLine>>,
     file: Receiver<LineBatch>,
     stdout: Receiver<LineBatch>,
+    remote: Receiver<LineBatch>,
+    journal: Receiver<Batch>,
+    event_progress: Arc<Progress>,
+    control_progress: Arc<Progress>,
     settings: Arc<Store>,
     log_progress: Arc<Progress>,
     metrics: Arc<Metrics>,
@@ -44,39 +48,52 @@ struct Rig {
 impl Rig {
     fn start() -> Self {
         let (log, log_in) = bounded(LOG_BATCHES);
-        let (events, events_in) = bounded(EVENT_BATCHES);
+        let (events, events_in) = bounded(1);
+        let (control, control_in) = bounded(1);
         let (own, own_in) = bounded(OWN_LOG_LINES);
         let (file_out, file) = bounded(LINE_BATCHES);
         let (stdout_out, stdout) = bounded(LINE_BATCHES);
+        let (remote_out, remote) = bounded(LINE_BATCHES);
+        let (journal_out, journal) = bounded(1);
         let settings = Arc::new(Store::new(Settings::default()));
         let metrics = Arc::new(Metrics::new("p").unwrap());
         let log_progress = Progress::new(|| {});
+        let event_progress = Progress::new(|| {});
+        let control_progress = Progress::new(|| {});
         let thread = NatsSubscriptions {
             log: log_in,
             events: events_in,
+            control: control_in,
             own: own_in,
             file: file_out,
             stdout: stdout_out,
+            remote: remote_out,
+            journal: journal_out,
             // Nobody is there for configuration.
             answers: bounded(1).0,
             signals: bounded(1).0,
             shutdown: bounded(1).0,
-            raised: never(),
             containers: Containers::new("p", "n"),
             own_id: String::new(),
             settings: Arc::clone(&settings),
             log_progress: Arc::clone(&log_progress),
-            event_progress: Progress::new(|| {}),
+            event_progress: Arc::clone(&event_progress),
+            control_progress: Arc::clone(&control_progress),
             metrics: Arc::clone(&metrics),
         }
         .spawn(&bounded(NOTICES).0)
         .unwrap();
         Self {
             log,
-            _events: events,
+            events,
+            control,
             own: Some(own),
             file,
             stdout,
+            remote,
+            journal,
+            event_progress,
+            control_progress,
             settings,
             log_progress,
             metrics,
@@ -97,7 +114,7 @@ impl Rig {
         encode_log(b"app", b"1", b"x", &mut builder);
         let data = builder.finished_data().to_vec();
         self.seq += 1;
-        let batch = LogBatch {
+        let batch = Batch {
             seq: self.seq,
             spans: vec![Span {
                 start: 0,
@@ -109,6 +126,14 @@ impl Rig {
             acks: Vec::new(),
         };
         self.log.send_timeout(batch, PATIENCE).unwrap();
+    }
+
+    fn lane(&self, lane: Lane) -> &Receiver<LineBatch> {
+        match lane {
+            Lane::Stdout => &self.stdout,
+            Lane::Remote => &self.remote,
+            _ => &self.file,
+        }
     }
 
     fn dropped(&self) -> u64 {
@@ -125,6 +150,15 @@ impl Rig {
             assert!(start.elapsed() < SINK_STALL + PATIENCE);
             std::thread::sleep(Duration::from_millis(5));
         }
+    }
+}
+
+#[track_caller]
+fn eventually(condition: impl Fn() -> bool) {
+    let start = Instant::now();
+    while !condition() {
+        assert!(start.elapsed() < PATIENCE, "it never happened");
+        std::thread::sleep(Duration::from_millis(1));
     }
 }
 
@@ -149,17 +183,98 @@ fn ticks() -> u64 {
 }
 
 #[test]
-fn lines_do_not_overtake_those_that_stdout_may_hand_to_the_file() {
+fn lines_wait_until_the_lanes_of_the_mode_before_are_empty() {
+    use LoggingMode::{File, FileAndStdout, Kafka, Stdout, Tcp};
     let mut rig = Rig::start();
-    rig.mode(LoggingMode::Stdout);
+    let mut seq = 0;
+    for (mode, lanes) in [
+        (Stdout, &[Lane::Stdout][..]),
+        (File, &[Lane::File]),
+        (Tcp, &[Lane::Remote]),
+        (FileAndStdout, &[Lane::File, Lane::Stdout]),
+        (Kafka, &[Lane::Remote]),
+        (Stdout, &[Lane::Stdout]),
+    ] {
+        rig.mode(mode);
+        let before = rig.log_progress.stored();
+        assert_eq!(before, seq, "all that was sent is stored");
+        for _ in 0..2 {
+            rig.line();
+            seq += 1;
+            for lane in lanes {
+                let batch = rig.lane(*lane).recv_timeout(PATIENCE).unwrap();
+                assert_eq!((batch.lane, batch.seq), (*lane, seq));
+            }
+        }
+        // The next mode has other lanes, and nothing may go there yet.
+        let is_remote = lanes == [Lane::Remote];
+        rig.mode(if is_remote { File } else { Tcp });
+        rig.line();
+        seq += 1;
+        std::thread::sleep(Duration::from_millis(20));
+        let all = [&rig.file, &rig.stdout, &rig.remote];
+        assert!(all.iter().all(|lane| lane.is_empty()), "{mode:?}");
+        for lane in lanes {
+            rig.log_progress.done(*lane, seq - 1);
+        }
+        let next = if is_remote { Lane::File } else { Lane::Remote };
+        let batch = rig.lane(next).recv_timeout(PATIENCE).unwrap();
+        assert_eq!(batch.seq, seq);
+        rig.log_progress.done(next, seq);
+        eventually(|| rig.log_progress.stored() == seq);
+    }
+}
+
+#[test]
+fn kafka_and_tcp_are_one_lane() {
+    let mut rig = Rig::start();
+    for (n, mode) in [(1, LoggingMode::Tcp), (2, LoggingMode::Kafka)] {
+        rig.mode(mode);
+        rig.line();
+        assert_eq!(rig.remote.recv_timeout(PATIENCE).unwrap().seq, n);
+    }
+}
+
+#[test]
+fn a_journal_without_room_holds_up_neither_lines_nor_answers() {
+    let mut rig = Rig::start();
+    let mut builder = FlatBufferBuilder::new();
+    let event = cim::wire::EventFields {
+        event_name: b"e",
+        ..Default::default()
+    };
+    cim::wire::encode_event(&event, &mut builder);
+    let data = builder.finished_data().to_vec();
+    for seq in 1..=3 {
+        let batch = Batch {
+            seq,
+            spans: vec![Span {
+                start: 0,
+                len: data.len() as u32,
+            }],
+            buffer: data.clone().into(),
+            flush: false,
+            ack: None,
+            acks: Vec::new(),
+        };
+        rig.events.send_timeout(batch, PATIENCE).unwrap();
+    }
+    // One in the journal's channel, one at the thread, one in front of it.
+    eventually(|| rig.journal.is_full() && rig.events.is_full());
+    let batch = ControlBatch {
+        seq: 1,
+        buffer: vec![].into(),
+        messages: vec![(Control::Test, Span { start: 0, len: 0 })],
+    };
+    rig.control.send_timeout(batch, PATIENCE).unwrap();
+    eventually(|| rig.control_progress.stored() == 1);
     rig.line();
-    assert_eq!(rig.stdout.recv_timeout(PATIENCE).unwrap().seq, 1);
-    rig.mode(LoggingMode::File);
-    rig.line();
-    assert_eq!(rig.stdout.recv_timeout(PATIENCE).unwrap().seq, 2);
-    rig.log_progress.done(Lane::Stdout, 2);
-    rig.line();
-    assert_eq!(rig.file.recv_timeout(PATIENCE).unwrap().seq, 3);
+    assert_eq!(rig.file.recv_timeout(PATIENCE).unwrap().seq, 1);
+    for seq in 1..=3 {
+        assert_eq!(rig.journal.recv_timeout(PATIENCE).unwrap().seq, seq);
+        rig.event_progress.done(Lane::Journal, seq);
+    }
+    eventually(|| rig.event_progress.stored() == 3);
 }
 
 #[test]

@@ -19,21 +19,21 @@ use crossbeam_channel::{Receiver, Sender, at, never, select};
 use crate::backoff::Backoff;
 use crate::chain::chain;
 use crate::clock;
+use crate::events::RaisedEvent;
 use crate::events::journal::{AppendError, JournalDisk, JournalError, JournalWriter, Kind};
-use crate::events::{JournalBatch, RaisedEvent};
 use crate::limits;
 use crate::logs::disk::RealDisk;
 use crate::logs::throttle::Throttle;
 use crate::metrics::Metrics;
 use crate::progress::{Lane, Progress};
 use crate::random;
-use crate::tap::{Failure, Outcome};
+use crate::tap::{Batch, Failure, Outcome};
 use crate::threads::spawn::{Notice, spawn};
 
 /// What the thread owns.
 pub struct JournalThread<D: JournalDisk = RealDisk> {
     /// Verified events.
-    pub batches: Receiver<JournalBatch>,
+    pub batches: Receiver<Batch>,
     /// CIM's own.
     pub raised: Receiver<RaisedEvent>,
     /// Closed when a stop begins; nothing is ever sent.
@@ -129,7 +129,7 @@ impl<D: JournalDisk> Work<D> {
     }
 
     /// Stores what is given and what waits, and says what is done; returns how many events were given up.
-    fn turn(&mut self, batch: Option<JournalBatch>, event: Option<RaisedEvent>) -> u64 {
+    fn turn(&mut self, batch: Option<Batch>, event: Option<RaisedEvent>) -> u64 {
         let mut given_up = 0;
         let waiting = self.parts.raised.try_iter().take(limits::OWN_EVENTS);
         let raised: Vec<_> = event.into_iter().chain(waiting).collect();
@@ -148,7 +148,7 @@ impl<D: JournalDisk> Work<D> {
         given_up
     }
 
-    fn store_batch(&mut self, batch: JournalBatch) -> u64 {
+    fn store_batch(&mut self, batch: Batch) -> u64 {
         let mut given_up = 0;
         let mut acks = batch.acks.into_iter().peekable();
         for (n, span) in (0..).zip(&batch.spans) {

@@ -7,6 +7,8 @@ pub mod file_writer;
 pub mod http_server;
 pub mod journal_writer;
 pub mod kubernetes;
+pub mod log_connector;
+pub mod log_sender;
 pub mod nats_server;
 pub mod nats_subscriptions;
 pub mod signals;

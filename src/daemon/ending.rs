@@ -70,7 +70,11 @@ impl Daemon {
                         let agreed = answer.is_ok_and(|answer| answer.status == 200);
                         inputs.push_back(Input::Shutdown(agreed));
                     }
-                    Action::Raise(event) => self.own_events.raise(event),
+                    Action::Raise(event) => {
+                        if let Some(own_events) = &self.own_events {
+                            own_events.raise(event);
+                        }
+                    }
                     Action::Stop { delete_pod } => {
                         let killed_at = machine.killed_at();
                         // The delivery looks at it when all else is done.

@@ -5,6 +5,7 @@
 mod ending;
 mod start;
 
+use std::convert::Infallible;
 use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -16,11 +17,11 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 use mio::Waker;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
-use crate::events::{AppSignal, OwnEvents, RaisedEvent, log_raised};
+use crate::events::{AppSignal, OwnEvents};
 use crate::health::Health;
 use crate::interrupt::Interrupter;
 use crate::kube::Command;
-use crate::limits::{CONFIG_STOP_TIME, STOP_TIME};
+use crate::limits::{CONFIG_STOP_TIME, EVENTS_STOP_TIME, STOP_TIME};
 use crate::metrics::Metrics;
 use crate::own_log::OwnLog;
 use crate::settings::Store;
@@ -63,9 +64,12 @@ pub struct Daemon {
     forget: Arc<AtomicBool>,
     /// The application's events about its own end.
     shutdown: Receiver<AppSignal>,
-    own_events: OwnEvents,
-    /// Events of CIM's own that were raised after their consumer had ended.
-    raised: Receiver<RaisedEvent>,
+    /// `None` once nobody raises any more.
+    own_events: Option<OwnEvents>,
+    /// Dropped when the stop begins: from then on the journal waits for nothing for long.
+    journal_stop: Option<Sender<Infallible>>,
+    /// Of `event_sender`.
+    events: Interrupter,
     surroundings: Surroundings,
     signals: signal_hook::iterator::Handle,
     /// In the order in which they end.
@@ -128,6 +132,7 @@ impl Daemon {
                     self.watch.cut();
                 }
                 self.delivery.wake();
+                self.events.wake();
                 None
             }
             Notice::Signal(SIGTERM) => Some(Cause::Signal(EndSignal::Terminate)),
@@ -143,6 +148,7 @@ impl Daemon {
     fn stop(&mut self, ending: &Ending) -> bool {
         let failed = ending.failed;
         self.watch.stop();
+        self.journal_stop = None;
         // A wake-up can only fail when the thread is gone.
         let _ = self.nats_waker.wake();
         let time = match failed {
@@ -165,6 +171,11 @@ impl Daemon {
                 "config-delivery" => {
                     self.ends(name, &mut ended, Instant::now() + CONFIG_STOP_TIME);
                     self.delivery.stop();
+                }
+                "journal-writer" => self.own_events = None,
+                "event-sender" => {
+                    self.events.stop();
+                    deadline = deadline.max(Instant::now() + EVENTS_STOP_TIME + LAST_STEPS);
                 }
                 "kubernetes" => {
                     if ending.delete_pod {
@@ -189,7 +200,6 @@ impl Daemon {
                 in_time = false;
             }
         }
-        self.raised.try_iter().for_each(|event| log_raised(&event));
         in_time
     }
 

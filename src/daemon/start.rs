@@ -9,36 +9,46 @@ use crossbeam_channel::{Sender, bounded};
 use mio::{Poll, Waker};
 
 use super::Daemon;
+use crate::chain::chain;
 use crate::change_set::history::History;
 use crate::cli::start::Start;
 use crate::events::OwnEvents;
+use crate::events::delivery::Refused;
+use crate::events::journal::{self, JournalLimits, OpenError};
 use crate::health::{Health, Part, State};
 use crate::http::{Operations, Scope};
 use crate::identity::{Current, Identity};
 use crate::interrupt::interrupt;
 use crate::kube::{Client, Command, ServerAddress, ServiceAccount, Tmaas};
 use crate::limits::{
-    APP_SIGNALS, CHANGE_SETS, CONFIG_ANSWERS, EVENT_BATCHES, KUBE_COMMANDS, LINE_BATCHES,
-    LOG_BATCHES, OWN_LOG_LINES, SINK_STALL,
+    APP_SIGNALS, CHANGE_SETS, CONFIG_ANSWERS, CONTROL_BATCHES, EVENT_BATCHES, EVENTS_STOP_TIME,
+    KUBE_COMMANDS, LINE_BATCHES, LOG_BATCHES, OWN_LOG_LINES, SET_ASIDE_BYTES, SINK_STALL,
 };
+use crate::logs::backlog::{Backlog, Replay};
 use crate::logs::container::Containers;
 use crate::logs::disk::RealDisk;
 use crate::logs::files::LogFiles;
 use crate::logs::folder::FileLimits;
 use crate::logs::format::LineForm;
+use crate::logs::remote::connect::Connector;
 use crate::metrics::Metrics;
 use crate::nats::info::Info;
 use crate::options::Options;
 use crate::progress::Progress;
 use crate::random;
 use crate::registrar::DaemonRegistrar;
+use crate::set_aside::SetAside;
 use crate::surroundings::Surroundings;
 use crate::threads::config_delivery::ConfigDelivery;
 use crate::threads::etcd_watch::EtcdWatch;
-use crate::threads::file_writer::FileWriter;
+use crate::threads::event_sender::EventSender;
+use crate::threads::file_writer::{FileCommand, FileWriter};
 use crate::threads::http_server::HttpServer;
+use crate::threads::journal_writer::JournalThread;
 use crate::threads::kubernetes::Kubernetes;
-use crate::threads::nats_server::{NatsServer, Stop, WAKER};
+use crate::threads::log_connector::LogConnector;
+use crate::threads::log_sender::LogSender;
+use crate::threads::nats_server::{NatsServer, Senders, Stop, WAKER};
 use crate::threads::nats_subscriptions::NatsSubscriptions;
 use crate::threads::signals;
 use crate::threads::spawn::NOTICES;
@@ -61,6 +71,9 @@ pub enum StartError {
         /// What the operating system says.
         source: io::Error,
     },
+    /// Another CIM works with the same state directory, or it cannot be used.
+    #[error(transparent)]
+    Journal(#[from] OpenError),
     /// The operating system gives no thread, no poll or no signal handler.
     #[error("cannot start {0}")]
     Thread(&'static str, #[source] io::Error),
@@ -104,6 +117,13 @@ impl Daemon {
         let current = Arc::new(Current::new(identity.clone(), api_server.is_none()));
         let lmaas = settings.load().cim.lmaas.clone();
 
+        // Before anything else touches the files: who owns the journal owns the state directory.
+        let (journal, reader) = journal::open(
+            &options.paths.state_dir.join("journal"),
+            JournalLimits::new(options.journal.bytes_max, options.journal.fsync),
+            &metrics,
+        )?;
+
         let nats_listener = listen(options.nats, "NATS", "CIM_NATS_PORT")?;
         let rest_listener = listen(options.rest, "the operations API", "CIM_REST_PORT")?;
         let nats = started("the NATS server", nats_listener.local_addr())?;
@@ -130,24 +150,37 @@ impl Daemon {
             move || drop(waker.wake())
         };
         let (log_progress, event_progress) = (Progress::new(wake()), Progress::new(wake()));
+        let control_progress = Progress::new(wake());
 
         let (log_out, log_in) = bounded(LOG_BATCHES);
         let (events_out, events_in) = bounded(EVENT_BATCHES);
+        let (control_out, control_in) = bounded(CONTROL_BATCHES);
+        let (journal_out, journal_in) = bounded(EVENT_BATCHES);
+        let (remote_out, remote_in) = bounded(LINE_BATCHES);
         let (own_out, own_in) = bounded(OWN_LOG_LINES);
         let (file_out, file_in) = bounded(LINE_BATCHES);
         let (stdout_out, stdout_in) = bounded(LINE_BATCHES);
 
         let containers = Containers::new(&identity.pod, &identity.namespace);
+        let backlog = Backlog::open(
+            Box::new(RealDisk),
+            &options.paths.state_dir,
+            options.paths.log_dir.clone(),
+            containers.prefix(),
+            Arc::clone(&metrics),
+        );
+        let (commands_out, commands_in) = bounded(1);
         let files = LogFiles::new(
             RealDisk,
             options.paths.log_dir.clone(),
             containers.prefix().to_owned(),
             FileLimits::from(&lmaas),
             Arc::clone(&metrics),
-        );
+        )
+        .with_backlog(Arc::clone(&backlog));
         let file_writer = FileWriter {
             batches: file_in,
-            commands: crossbeam_channel::never(),
+            commands: commands_in,
             files,
             settings: Arc::clone(&settings),
             progress: Arc::clone(&log_progress),
@@ -175,6 +208,61 @@ impl Daemon {
             settings: Arc::clone(&settings),
             options: Arc::clone(&options),
             identity: Arc::clone(&current),
+        };
+        let set_aside = Arc::new(SetAside::new(
+            options.paths.state_dir.join("set-aside.jsonl"),
+            SET_ASIDE_BYTES,
+        ));
+        let (connect_out, connect_in) = bounded(1);
+        let (made_out, made_in) = bounded(1);
+        let log_connector = LogConnector {
+            requests: connect_in,
+            made: made_out,
+            connector: Connector::new(
+                surroundings.clone(),
+                api_server.is_some().then(|| kubernetes_out.clone()),
+            ),
+        };
+        let log_sender = LogSender {
+            batches: remote_in,
+            files: file_out.clone(),
+            connect: connect_out,
+            connected: made_in,
+            replay: Replay::new(Arc::clone(&backlog), move || {
+                // One wake-up that waits stands for all.
+                let _ = commands_out.try_send(FileCommand::RemoveDelivered);
+            }),
+            backlog,
+            form: LineForm::new(&identity.pod, &identity.namespace),
+            surroundings: surroundings.clone(),
+            own_events: own_events.clone(),
+            set_aside: Arc::clone(&set_aside),
+            health: Arc::clone(&health),
+            progress: Arc::clone(&log_progress),
+            metrics: Arc::clone(&metrics),
+        };
+        let (journal_stop, journal_stopped) = bounded(0);
+        let (events_interrupter, events_interrupt) = interrupt();
+        let event_sender = EventSender {
+            fresh: reader.fresh().clone(),
+            journal: reader,
+            set_aside: set_aside_event(set_aside),
+            interrupt: events_interrupt,
+            settings: Arc::clone(&settings),
+            identity: Arc::clone(&current),
+            kafka: options.kafka.clone(),
+            log_dir: options.paths.log_dir.clone(),
+            stop_time: EVENTS_STOP_TIME,
+            health: Arc::clone(&health),
+            metrics: Arc::clone(&metrics),
+        };
+        let journal_writer = JournalThread {
+            batches: journal_in,
+            raised,
+            stop: journal_stopped,
+            journal,
+            progress: Arc::clone(&event_progress),
+            metrics: Arc::clone(&metrics),
         };
         let history = Arc::new(Mutex::new(History::default()));
         let registrations = Arc::new(AtomicU64::new(0));
@@ -228,18 +316,21 @@ impl Daemon {
         let subscriptions = NatsSubscriptions {
             log: log_in,
             events: events_in,
+            control: control_in,
             own: own_in,
             file: file_out,
             stdout: stdout_out,
+            remote: remote_out,
+            journal: journal_out,
             answers: answers_out,
             signals: signals_out,
             shutdown: shutdown_out,
-            raised: raised.clone(),
             containers,
             own_id: identity.container_id.clone(),
             settings: Arc::clone(&settings),
             log_progress: Arc::clone(&log_progress),
             event_progress: Arc::clone(&event_progress),
+            control_progress: Arc::clone(&control_progress),
             metrics: Arc::clone(&metrics),
         };
         let nats_stop = Arc::new(Stop::default());
@@ -250,10 +341,14 @@ impl Daemon {
             info: info(&identity, nats, options.nats_limits.payload_bytes),
             auth: options.nats_auth.clone(),
             limits: options.nats_limits.clone(),
-            log: log_out,
-            events: events_out,
+            senders: Senders {
+                log: log_out,
+                events: events_out,
+                control: control_out,
+            },
             log_progress,
             event_progress,
+            control_progress,
             metrics: Arc::clone(&metrics),
             stop: Arc::clone(&nats_stop),
         };
@@ -283,6 +378,12 @@ impl Daemon {
         // The end of the data path first, so that nothing is sent to nobody.
         let file = started("the file writer", file_writer.spawn(&notices_in))?;
         let stdout = started("the stdout writer", stdout_writer.spawn(&notices_in))?;
+        let connector = log_connector.spawn(&notices_in);
+        // What it does may take long, and nobody waits for it at the end.
+        drop(started("the log connector", connector)?);
+        let log_sender = started("the log sender", log_sender.spawn(&notices_in))?;
+        let events = started("the event sender", event_sender.spawn(&notices_in))?;
+        let journal = started("the journal writer", journal_writer.spawn(&notices_in))?;
         let subscriptions = started("the subscriptions", subscriptions.spawn(&notices_in))?;
         own_log.attach(own_out);
         let server = started("the NATS server", nats_server.spawn(&notices_in))?;
@@ -313,8 +414,9 @@ impl Daemon {
             delivery: delivery_interrupter,
             forget,
             shutdown,
-            own_events,
-            raised,
+            own_events: Some(own_events),
+            journal_stop: Some(journal_stop),
+            events: events_interrupter,
             surroundings,
             signals,
             threads: [
@@ -323,7 +425,10 @@ impl Daemon {
                 ("nats-subscript", Some(subscriptions)),
                 ("config-delivery", Some(delivery)),
                 ("stdout-writer", Some(stdout)),
+                ("log-sender", Some(log_sender)),
                 ("file-writer", Some(file)),
+                ("journal-writer", Some(journal)),
+                ("event-sender", Some(events)),
                 ("kubernetes", kubernetes),
                 ("http-server", Some(http)),
                 ("signals", Some(signals_thread)),
@@ -361,6 +466,23 @@ fn api_server(
             None
         }
     }
+}
+
+/// How an event that no sink will ever take is kept.
+fn set_aside_event(set_aside: Arc<SetAside>) -> Box<dyn Fn(&Refused<'_>) + Send> {
+    Box::new(move |refused| {
+        let key = Some(refused.key).filter(|key| !key.is_empty());
+        let Refused {
+            topic,
+            payload,
+            reason,
+            now_ms,
+            ..
+        } = *refused;
+        if let Err(error) = set_aside.keep(topic, key, payload, reason, now_ms) {
+            log::error!("{}", chain(&error));
+        }
+    })
 }
 
 /// How the pod is deleted when the application cannot be configured.

@@ -4,13 +4,11 @@
 //! ```text
 //! own.rs      CIM's own event -> JSON          record.rs   the application's -> JSON, key, time      parts.rs   what both have
 //! raise.rs    the queue of raised events       signal.rs   NotConfigured, ShutdownSuccess, …
-//! batch.rs    verified events                  journal/    events on disk until their sink has them
+//! journal/    events on disk until their sink has them
 //! delivery.rs what is in flight, in the journal's order
 //! ```
 
-mod batch;
 pub mod delivery;
-pub mod inbox;
 pub mod journal;
 pub mod own;
 mod parts;
@@ -18,7 +16,6 @@ mod raise;
 pub mod record;
 mod signal;
 
-pub use batch::JournalBatch;
 pub use own::OwnEvent;
-pub use raise::{OwnEvents, RaisedEvent, log_raised};
+pub use raise::{OwnEvents, RaisedEvent};
 pub use signal::AppSignal;

@@ -9,7 +9,6 @@ use crate::clock;
 use crate::identity::Identity;
 use crate::limits::OWN_EVENTS;
 use crate::metrics::Metrics;
-use crate::settings::problem;
 
 /// An event on its way to its topic.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,20 +53,11 @@ impl OwnEvents {
         };
         let total = &self.metrics.own_events;
         total.with_label_values(&[event.name()]).inc();
+        log::info!("event raised: {}", event.name());
         if self.queue.try_send(raised).is_err() {
             self.metrics.own_events_dropped.inc();
         }
     }
-}
-
-/// Writes `event` to CIM's own log, on one line.
-pub fn log_raised(event: &RaisedEvent) {
-    log::info!("{}", line(event));
-}
-
-fn line(event: &RaisedEvent) -> String {
-    let value = problem::escaped(&String::from_utf8_lossy(&event.value));
-    format!("event raised: {value}")
 }
 
 #[cfg(test)]
@@ -123,16 +113,5 @@ mod tests {
             let raised_s = json["eventTime"].as_u64().unwrap() / 1000;
             assert!((now / 1000).abs_diff(raised_s) < 60);
         }
-    }
-
-    #[test]
-    fn an_event_is_one_line_of_the_log() {
-        let event = OwnEvent::ConnectEtcdFailure {
-            error: "a\n\u{85}b".into(),
-        };
-        let value = event.json(&identity(), 1);
-        let line = line(&RaisedEvent { key: KEY, value });
-        assert!(!line.contains(char::is_control), "{line}");
-        assert!(line.contains("a\\n"));
     }
 }

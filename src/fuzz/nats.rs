@@ -2,10 +2,10 @@
 
 use crate::nats::auth::Auth;
 use crate::nats::info::Info;
-use crate::nats::intake::{Intake, Publisher, Room, Stored, Taken};
+use crate::nats::intake::{Intake, Plan, Publisher, Room, Stored, Taken};
 use crate::nats::parser::{ParseLimits, Step, next_op};
 use crate::nats::{Broker, ClientId, Limits};
-use crate::tap::Subject;
+use crate::tap::Control;
 
 /// Small, so that a fuzzer reaches them.
 const PARSE: ParseLimits = ParseLimits {
@@ -18,11 +18,13 @@ const STREAM_BYTES: usize = 16 << 10;
 const ROOM: Room = Room {
     log: true,
     event: true,
+    control: true,
 };
 /// Everything is stored, at any time.
 const ALL: Stored = Stored {
     log: u64::MAX,
     event: u64::MAX,
+    control: u64::MAX,
 };
 
 /// What a stream has led to.
@@ -30,8 +32,10 @@ const ALL: Stored = Stored {
 struct Effect {
     /// Payloads on LOG, and whether each wants an acknowledgement.
     log: Vec<(Vec<u8>, bool)>,
-    /// Messages on the other subjects.
-    events: Vec<(&'static str, Vec<u8>, bool)>,
+    /// The same on EVENT.
+    events: Vec<(Vec<u8>, bool)>,
+    /// Messages on CONFIG and TEST.
+    control: Vec<(&'static str, Vec<u8>)>,
     /// What the client, and a listener to all subjects, were sent.
     client: Vec<u8>,
     listener: Vec<u8>,
@@ -124,31 +128,32 @@ fn note(taken: &Taken, input: &[u8], last: &mut Stored, effect: &mut Effect) {
         let end = start as usize + len as usize;
         assert!(end <= taken.used, "a range beyond what is done with");
     };
-    if let Some(plan) = &taken.log {
-        assert_eq!(plan.seq, last.log + 1);
-        last.log = plan.seq;
+    let stored = |plan: &Option<Plan>, last: &mut u64, payloads: &mut Vec<(Vec<u8>, bool)>| {
+        let Some(plan) = plan else {
+            return;
+        };
+        assert_eq!(plan.seq, *last + 1);
+        *last = plan.seq;
         let mut acks = plan.acks.iter().map(|(at, _)| *at).peekable();
         for (at, span) in (0u32..).zip(&plan.spans) {
             within(span.start, span.len);
             let payload = span.of(input).to_vec();
-            effect.log.push((payload, acks.next_if_eq(&at).is_some()));
+            payloads.push((payload, acks.next_if_eq(&at).is_some()));
         }
         assert_eq!(acks.next(), None, "an acknowledgement of no message");
-    }
-    if let Some(plan) = &taken.events {
-        assert_eq!(plan.seq, last.event + 1);
-        last.event = plan.seq;
-        for message in &plan.messages {
-            within(message.span.start, message.span.len);
-            let subject = match message.subject {
-                Subject::Event => "EVENT",
-                Subject::Config => "CONFIG",
-                Subject::Test => "TEST",
+    };
+    stored(&taken.log, &mut last.log, &mut effect.log);
+    stored(&taken.events, &mut last.event, &mut effect.events);
+    if let Some(plan) = &taken.control {
+        assert_eq!(plan.seq, last.control + 1);
+        last.control = plan.seq;
+        for (subject, span) in &plan.messages {
+            within(span.start, span.len);
+            let subject = match subject {
+                Control::Config => "CONFIG",
+                Control::Test => "TEST",
             };
-            let payload = message.span.of(input).to_vec();
-            effect
-                .events
-                .push((subject, payload, message.ack.is_some()));
+            effect.control.push((subject, span.of(input).to_vec()));
         }
     }
 }

@@ -22,6 +22,11 @@ pub enum Pace {
         /// Bytes of one batch that has more than one record.
         bytes: usize,
     },
+    /// In batches; what a broker will never take is given up, and what is behind it goes on.
+    Lenient {
+        /// Bytes of one batch that has more than one record.
+        bytes: usize,
+    },
     /// One record a request, one request at a time, no lingering: whoever sends one record and waits for its report knows
     /// which one Kafka does not take.
     Careful,
@@ -97,6 +102,10 @@ impl ProducerConfig {
         match self.pace {
             Pace::Batches { bytes } => {
                 set("enable.gapless.guarantee", "true");
+                set("queue.buffering.max.ms", &millis(self.linger));
+                set("batch.size", &bytes.to_string());
+            }
+            Pace::Lenient { bytes } => {
                 set("queue.buffering.max.ms", &millis(self.linger));
                 set("batch.size", &bytes.to_string());
             }

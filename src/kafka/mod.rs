@@ -16,6 +16,9 @@ pub use config::{Pace, ProducerConfig, check_options};
 pub use error::{ConfigError, OptionError, Reason, SendError, Verdict};
 pub use producer::{Delivery, Outcome, Producer};
 
+/// The topic of log lines.
+pub const LOGS: &str = "LOGS";
+
 /// `compression.type` of librdkafka.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[allow(missing_docs)]

@@ -176,9 +176,25 @@ impl Producer {
         timestamp_ms: Option<i64>,
         token: u64,
     ) -> Result<(), SendError> {
+        self.send_to(topic, None, key, value, timestamp_ms, token)
+    }
+
+    /// As [`Producer::send`], to a partition; `None`: by the key.
+    ///
+    /// # Errors
+    /// As [`Producer::send`].
+    pub fn send_to(
+        &self,
+        topic: &str,
+        partition: Option<i32>,
+        key: Option<&[u8]>,
+        value: &[u8],
+        timestamp_ms: Option<i64>,
+        token: u64,
+    ) -> Result<(), SendError> {
         let record = BaseRecord {
             topic,
-            partition: None,
+            partition,
             payload: Some(value),
             key,
             timestamp: timestamp_ms,
@@ -268,6 +284,30 @@ impl Producer {
             down.store(false, Ordering::Relaxed);
         }
         answers
+    }
+
+    /// Partitions of `topic`, which is made when it is missing and brokers may do that; `None` when no broker knows it within `wait`, which
+    /// this blocks for at the most.
+    pub fn partitions(&self, topic: &str, wait: Duration) -> Option<u32> {
+        let end = Instant::now() + wait;
+        loop {
+            let left = end.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return None;
+            }
+            // What librdkafka has to say of brokers that do not answer is heard here alone.
+            self.inner.poll(Duration::ZERO);
+            let found = self.inner.client().fetch_metadata(Some(topic), left);
+            let known = found.as_ref().ok().and_then(|found| {
+                let topic = found.topics().iter().find(|found| found.name() == topic)?;
+                u32::try_from(topic.partitions().len()).ok()
+            });
+            if let Some(partitions) = known.filter(|count| *count > 0) {
+                return Some(partitions);
+            }
+            // A topic that is being made; or no broker, then it has taken its time.
+            self.inner.poll(left.min(KAFKA_POLL_LAST));
+        }
     }
 
     /// The brokers that it was given, for the log.

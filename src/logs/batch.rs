@@ -34,17 +34,27 @@ impl Lines {
 
     /// The same without the first `count` lines.
     pub fn without_first(&self, count: usize) -> Self {
-        let mut skip = count;
+        self.only(|line| line >= count)
+    }
+
+    /// The lines whose index `keep` likes.
+    pub fn only(&self, keep: impl Fn(usize) -> bool) -> Self {
+        let mut at = 0;
+        let mut spans = Vec::new();
         let runs = self.runs.iter().filter_map(|(container, lines)| {
-            let skipped = skip.min(*lines as usize);
-            skip -= skipped;
-            let left = lines.saturating_sub(u32::try_from(skipped).unwrap_or(u32::MAX));
+            let before = spans.len();
+            let end = at + *lines as usize;
+            let run = self.spans.get(at..end).unwrap_or_default();
+            let kept = run.iter().zip(at..).filter(|&(_, line)| keep(line));
+            spans.extend(kept.map(|(span, _)| *span));
+            at = end;
+            let left = u32::try_from(spans.len() - before).unwrap_or(u32::MAX);
             (left > 0).then(|| (Arc::clone(container), left))
         });
         Self {
             runs: runs.collect(),
             buffer: self.buffer.clone(),
-            spans: self.spans.get(count..).unwrap_or_default().to_vec(),
+            spans,
             ack: self.ack.clone(),
         }
     }

@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use super::batch::Lines;
 use super::container::{Container, Containers};
-use crate::tap::{Failure, LogBatch, Span};
+use crate::tap::{Batch, Failure, Span};
 use crate::wire::LogMessage;
 
 /// What one batch brought; the caller adds it to the metrics once.
@@ -25,13 +25,13 @@ pub struct Counts {
 
 /// The valid lines of `batch`, in order. `size` is called with the bytes of each message.
 pub fn lines(
-    batch: LogBatch,
+    batch: Batch,
     containers: &mut Containers,
     now: Instant,
     mut size: impl FnMut(u32),
 ) -> (Lines, Counts) {
     let mut counts = Counts::default();
-    let LogBatch {
+    let Batch {
         buffer,
         spans,
         ack,
@@ -121,7 +121,7 @@ mod tests {
         let bytes = buffer.len() as u64 - 3;
         let (good, bad) = (Outcome::default(), Outcome::default());
         let acks = vec![(1, good.clone()), (2, bad.clone())];
-        let batch = LogBatch {
+        let batch = Batch {
             seq: 1,
             buffer: buffer.into(),
             spans,

@@ -56,10 +56,6 @@ pub struct Metrics {
     pub file_failing: IntGauge,
     /// Messages not understood, by subject.
     pub malformed: IntCounterVec,
-    /// Messages that wait in an inbox, by subject.
-    pub inbox_messages: prometheus::IntGaugeVec,
-    /// Messages that an inbox had to give up (oldest first), by subject.
-    pub inbox_dropped: IntCounterVec,
     /// NATS connections open.
     pub nats_connections: IntGauge,
     /// NATS connections accepted.
@@ -173,11 +169,6 @@ impl Metrics {
             backups_removed: r.counters("cim_log_file_backups_removed_total", "Log file backups removed.", "reason")?,
             file_failing: r.gauge("cim_log_file_failing", "1 while log files cannot be written.")?,
             malformed: r.counters("cim_malformed_messages_total", "Messages that could not be read.", "subject")?,
-            inbox_messages: r.register(prometheus::IntGaugeVec::new(
-                r.opts("cim_inbox_messages", "Messages that wait for the part that handles them."),
-                &["subject"],
-            )?)?,
-            inbox_dropped: r.counters("cim_inbox_dropped_total", "Messages given up because an inbox was full, oldest first.", "subject")?,
             nats_connections: r.gauge("cim_nats_connections", "Open NATS connections.")?,
             nats_connections_total: r.counter("cim_nats_connections_total", "NATS connections accepted.")?,
             nats_closed: r.counters("cim_nats_connections_closed_total", "NATS connections closed.", "reason")?,

@@ -11,13 +11,14 @@ use stream::Stream;
 use super::parser::{Op, ParseLimits, Publish, Step, next_op};
 use super::{Broker, ClientId, CloseReason};
 use crate::limits::PONGS_WAITING;
-use crate::tap::{Message, Outcome, Span, Subject};
+use crate::tap::{Control, Outcome, Span};
 
 /// The subjects that CIM itself takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Tap {
     Log,
-    Other(Subject),
+    Event,
+    Control(Control),
 }
 
 impl Tap {
@@ -25,21 +26,31 @@ impl Tap {
     fn of(subject: &[u8]) -> Option<Self> {
         match subject {
             b"LOG" => Some(Self::Log),
-            b"EVENT" => Some(Self::Other(Subject::Event)),
-            b"CONFIG" => Some(Self::Other(Subject::Config)),
-            b"TEST" => Some(Self::Other(Subject::Test)),
+            b"EVENT" => Some(Self::Event),
+            b"CONFIG" => Some(Self::Control(Control::Config)),
+            b"TEST" => Some(Self::Control(Control::Test)),
             _ => None,
+        }
+    }
+
+    fn way(self) -> Way {
+        match self {
+            Self::Log => Way::Log,
+            Self::Event => Way::Event,
+            Self::Control(_) => Way::Control,
         }
     }
 }
 
-/// The two ways into the data path.
+/// The ways into the data path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Way {
     /// LOG.
     Log,
-    /// EVENT, CONFIG and TEST.
+    /// EVENT.
     Event,
+    /// CONFIG and TEST: not held up by a journal that is full.
+    Control,
 }
 
 /// Which ways into the data path have room for one more batch.
@@ -47,8 +58,10 @@ pub enum Way {
 pub struct Room {
     /// LOG.
     pub log: bool,
-    /// EVENT, CONFIG and TEST.
+    /// EVENT.
     pub event: bool,
+    /// CONFIG and TEST.
+    pub control: bool,
 }
 
 impl Room {
@@ -57,35 +70,50 @@ impl Room {
         match way {
             Way::Log => self.log,
             Way::Event => self.event,
+            Way::Control => self.control,
         }
+    }
+
+    /// There is room on every way.
+    pub fn everywhere(self) -> bool {
+        self.log && self.event && self.control
     }
 }
 
 /// How far the data path is: numbers of batches.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Stored {
     /// LOG.
     pub log: u64,
-    /// EVENT, CONFIG and TEST.
+    /// EVENT.
     pub event: u64,
+    /// CONFIG and TEST: handled.
+    pub control: u64,
 }
 
-/// The LOG messages of one read.
+impl Stored {
+    /// All that `wanted` asks for is stored.
+    pub fn covers(self, wanted: Self) -> bool {
+        self.log >= wanted.log && self.event >= wanted.event && self.control >= wanted.control
+    }
+}
+
+/// The LOG or EVENT messages of one read; see [`crate::tap::Batch`].
 #[derive(Debug)]
-pub struct LogPlan {
+pub struct Plan {
     /// Number of the batch.
     pub seq: u64,
     /// Where the FlatBuffers lie in the read buffer.
     pub spans: Vec<Span>,
     /// Somebody waits for them.
     pub flush: bool,
-    /// See [`crate::tap::LogBatch::ack`].
+    /// See [`crate::tap::Batch::ack`].
     pub ack: Option<Outcome>,
-    /// See [`crate::tap::LogBatch::acks`].
+    /// See [`crate::tap::Batch::acks`].
     pub acks: Vec<(u32, Outcome)>,
 }
 
-impl LogPlan {
+impl Plan {
     fn new(seq: u64, messages: usize, flush: bool) -> Self {
         Self {
             seq,
@@ -97,13 +125,13 @@ impl LogPlan {
     }
 }
 
-/// The EVENT, CONFIG and TEST messages of one read.
+/// The CONFIG and TEST messages of one read.
 #[derive(Debug)]
-pub struct EventPlan {
+pub struct ControlPlan {
     /// Number of the batch.
     pub seq: u64,
     /// The messages.
-    pub messages: Vec<Message>,
+    pub messages: Vec<(Control, Span)>,
 }
 
 /// What became of a buffer.
@@ -116,9 +144,11 @@ pub struct Taken {
     /// The next operation is whole, but this way, which it takes, has no room: come back later.
     pub held: Option<Way>,
     /// For the data path.
-    pub log: Option<LogPlan>,
+    pub log: Option<Plan>,
     /// For the data path.
-    pub events: Option<EventPlan>,
+    pub events: Option<Plan>,
+    /// For the data path.
+    pub control: Option<ControlPlan>,
     /// The client waits for an answer: do not let it wait for more input.
     pub interactive: bool,
 }
@@ -129,6 +159,8 @@ pub struct Intake {
     limits: ParseLimits,
     log: Stream,
     events: Stream,
+    /// Number of the last batch of CONFIG and TEST.
+    control_seq: u64,
     spans_hint: usize,
 }
 
@@ -139,6 +171,7 @@ impl Intake {
             limits,
             log: Stream::default(),
             events: Stream::default(),
+            control_seq: 0,
             spans_hint: 0,
         }
     }
@@ -148,20 +181,16 @@ impl Intake {
         Stored {
             log: self.log.seq,
             event: self.events.seq,
+            control: self.control_seq,
         }
     }
 
     /// A message of `len` bytes on TEST, from CIM to itself.
-    pub fn test(&mut self, len: u32) -> EventPlan {
-        self.events.seq += 1;
-        let message = Message {
-            subject: Subject::Test,
-            span: Span { start: 0, len },
-            ack: None,
-        };
-        EventPlan {
-            seq: self.events.seq,
-            messages: vec![message],
+    pub fn test(&mut self, len: u32) -> ControlPlan {
+        self.control_seq += 1;
+        ControlPlan {
+            seq: self.control_seq,
+            messages: vec![(Control::Test, Span { start: 0, len })],
         }
     }
 
@@ -170,6 +199,7 @@ impl Intake {
         Room {
             log: self.log.has_ack_place(),
             event: self.events.has_ack_place(),
+            control: true,
         }
     }
 
@@ -210,6 +240,7 @@ impl Intake {
             flush,
             log: None,
             events: None,
+            control: None,
             interactive: false,
         };
         let mut used = 0;
@@ -248,6 +279,7 @@ impl Intake {
         let Turn {
             log,
             events,
+            control,
             interactive,
             ..
         } = turn;
@@ -260,6 +292,7 @@ impl Intake {
             held,
             log,
             events,
+            control,
             interactive,
         }
     }
@@ -287,6 +320,7 @@ impl Intake {
             flush,
             log: None,
             events: None,
+            control: None,
             interactive: false,
         };
         for _ in 0..pings {
@@ -317,8 +351,9 @@ struct Turn<'a> {
     room: Room,
     stored: Stored,
     flush: &'a mut dyn FnMut(&mut Broker),
-    log: Option<LogPlan>,
-    events: Option<EventPlan>,
+    log: Option<Plan>,
+    events: Option<Plan>,
+    control: Option<ControlPlan>,
     interactive: bool,
 }
 
@@ -386,11 +421,13 @@ impl Turn<'_> {
     #[inline]
     fn tap(&mut self, tap: Tap, message: &Publish<'_>, at: usize) -> Next {
         let wants_ack = !message.reply.is_empty();
-        let (way, stream) = match tap {
-            Tap::Log => (Way::Log, &self.intake.log),
-            Tap::Other(_) => (Way::Event, &self.intake.events),
+        let way = tap.way();
+        let has_ack_place = match tap {
+            Tap::Log => self.intake.log.has_ack_place(),
+            Tap::Event => self.intake.events.has_ack_place(),
+            Tap::Control(_) => true,
         };
-        if !self.room.on(way) || (wants_ack && !stream.has_ack_place()) {
+        if !self.room.on(way) || (wants_ack && !has_ack_place) {
             return Next::Hold(way);
         }
         if !self
@@ -411,60 +448,45 @@ impl Turn<'_> {
             len: (message.body.len() - headers) as u32,
         };
         match tap {
-            Tap::Log => self.tap_log(span, message.reply),
-            Tap::Other(subject) => self.tap_other(subject, span, message.reply),
+            Tap::Log => {
+                let intake = &mut *self.intake;
+                let hint = intake.spans_hint;
+                let plan = &mut self.log;
+                self.publisher.last.log = add(
+                    &mut intake.log,
+                    plan,
+                    hint,
+                    span,
+                    message.reply,
+                    &mut self.interactive,
+                );
+                self.publisher.publishes_log = true;
+            }
+            Tap::Event => {
+                let plan = &mut self.events;
+                let stream = &mut self.intake.events;
+                self.publisher.last.event =
+                    add(stream, plan, 0, span, message.reply, &mut self.interactive);
+                self.publisher.publishes_events = true;
+            }
+            Tap::Control(subject) => self.tap_control(subject, span),
         }
         self.flush_full();
         Next::Go
     }
 
-    #[inline]
-    fn tap_log(&mut self, span: Span, reply: &[u8]) {
-        let hint = self.intake.spans_hint;
-        let stream = &mut self.intake.log;
-        let publisher = &mut *self.publisher;
-        stream.messages += 1;
-        let plan = self.log.get_or_insert_with(|| {
-            stream.seq += 1;
-            LogPlan::new(stream.seq, hint, false)
-        });
-        // The plan may be there already without a message of this connection: as the marker of a PING before.
-        publisher.last.log = plan.seq;
-        publisher.publishes_log = true;
-        if !reply.is_empty() {
-            let message = Outcome::default();
-            let batch = plan.ack.get_or_insert_default().clone();
-            plan.acks.push((plan.spans.len() as u32, message.clone()));
-            plan.flush = true;
-            self.interactive = true;
-            stream.acknowledge(batch, message, reply);
-        }
-        plan.spans.push(span);
-    }
-
-    fn tap_other(&mut self, subject: Subject, span: Span, reply: &[u8]) {
-        let stream = &mut self.intake.events;
-        let publisher = &mut *self.publisher;
-        let plan = self.events.get_or_insert_with(|| {
-            stream.seq += 1;
-            publisher.last.event = stream.seq;
-            publisher.publishes_events = true;
-            EventPlan {
-                seq: stream.seq,
+    fn tap_control(&mut self, subject: Control, span: Span) {
+        let seq = &mut self.intake.control_seq;
+        let plan = self.control.get_or_insert_with(|| {
+            *seq += 1;
+            ControlPlan {
+                seq: *seq,
                 messages: Vec::new(),
             }
         });
-        let mut ack = None;
-        if subject == Subject::Event {
-            stream.messages += 1;
-            if !reply.is_empty() {
-                let message = Outcome::default();
-                ack = Some(message.clone());
-                self.interactive = true;
-                stream.acknowledge(Outcome::default(), message, reply);
-            }
-        }
-        plan.messages.push(Message { subject, span, ack });
+        self.publisher.last.control = plan.seq;
+        self.publisher.publishes_control = true;
+        plan.messages.push((subject, span));
     }
 
     /// nats.py writes the PING of `flush()` to its socket, and what it had published before only after it. What comes
@@ -480,8 +502,7 @@ impl Turn<'_> {
     fn ping(&mut self) {
         self.interactive = true;
         let behind = self.publisher.last;
-        let is_stored = behind.log <= self.stored.log && behind.event <= self.stored.event;
-        if is_stored && !self.publisher.is_waiting() {
+        if self.stored.covers(behind) && !self.publisher.is_waiting() {
             return self.broker.pong(self.id);
         }
         if behind.log > self.stored.log {
@@ -491,17 +512,14 @@ impl Turn<'_> {
                 None if self.room.log => {
                     self.intake.log.seq += 1;
                     let seq = self.intake.log.seq;
-                    self.log = Some(LogPlan::new(seq, 0, true));
+                    self.log = Some(Plan::new(seq, 0, true));
                 }
                 None => {}
             }
         }
         let is_full = self.publisher.pongs.len() >= PONGS_WAITING;
         match self.publisher.pongs.back_mut() {
-            Some(last)
-                if is_full
-                    || (last.behind.log == behind.log && last.behind.event == behind.event) =>
-            {
+            Some(last) if is_full || last.behind == behind => {
                 last.behind = behind;
                 last.count = last.count.saturating_add(1)
             }
@@ -511,6 +529,34 @@ impl Turn<'_> {
                 .push_back(WaitingPong { behind, count: 1 }),
         }
     }
+}
+
+/// Adds a message to the plan of its stream, which is made when it is the first; returns the number of the plan's batch. The plan may be
+/// there already without a message of this connection: as the marker of a PING before.
+#[inline]
+fn add(
+    stream: &mut Stream,
+    plan: &mut Option<Plan>,
+    hint: usize,
+    span: Span,
+    reply: &[u8],
+    interactive: &mut bool,
+) -> u64 {
+    stream.messages += 1;
+    let plan = plan.get_or_insert_with(|| {
+        stream.seq += 1;
+        Plan::new(stream.seq, hint, false)
+    });
+    if !reply.is_empty() {
+        let message = Outcome::default();
+        let batch = plan.ack.get_or_insert_default().clone();
+        plan.acks.push((plan.spans.len() as u32, message.clone()));
+        plan.flush = true;
+        *interactive = true;
+        stream.acknowledge(batch, message, reply);
+    }
+    plan.spans.push(span);
+    plan.seq
 }
 
 #[cfg(test)]

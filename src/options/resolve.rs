@@ -129,10 +129,9 @@ fn nats_limits(r: &mut Reader<'_>) -> nats::Limits {
     let d = nats::Limits::default();
     let control_lines = 512..=limits::READ_BLOCK_BYTES / 2;
     let limits = nats::Limits {
-        // A message must fit an inbox.
         payload_bytes: r.number(
             "CIM_NATS_MAX_PAYLOAD",
-            1024..=limits::INBOX_BYTES,
+            1024..=limits::PAYLOAD_BYTES,
             d.payload_bytes,
         ),
         control_line_bytes: r.number(

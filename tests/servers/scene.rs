@@ -128,19 +128,24 @@ pub fn own_log(cim: &Cim) -> String {
     String::from_utf8_lossy(&cim.text_of("cim")).into_owned()
 }
 
-/// The events that CIM has raised, as its log has them, without their times. Its last lines are on standard output.
+/// The events that CIM has raised, as its event file has them (there is no Kafka), without their times.
 pub fn events(cim: &Cim) -> Vec<Value> {
-    let log = own_log(cim) + &cim.stdout.text();
-    let texts = log.lines().filter_map(|line| {
-        let text = line.split_once("[event raised: ")?.1;
-        text.strip_suffix(']')
-    });
+    let files = std::fs::read_dir(&cim.log_dir).expect("the log directory");
+    let mut paths: Vec<_> = files
+        .map(|entry| entry.expect("an entry").path())
+        .filter(|path| path.extension().is_some_and(|end| end == "jsonl"))
+        .collect();
+    paths.sort();
+    let text: String = paths
+        .iter()
+        .map(|path| std::fs::read_to_string(path).expect("the event file"))
+        .collect();
     let event = |text| {
         let mut event: Value = serde_json::from_str(text).expect("an event is JSON");
         assert!(event["eventTime"].take().is_i64());
         event
     };
-    texts.map(event).collect()
+    text.lines().map(event).collect()
 }
 
 /// Waits until CIM has raised more than `before` events and as many as `count`, and returns those.

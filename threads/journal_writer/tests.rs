@@ -7,13 +7,13 @@ use tempfile::TempDir;
 use super::*;
 use crate::events::journal::{Fsync, JournalLimits, JournalReader, open_with};
 use crate::logs::disk::testing::TestDisk;
-use crate::tap::Span;
+use crate::tap::{Batch, Span};
 use crate::threads::testing::eventually;
 
 struct Rig {
     dir: TempDir,
     disk: TestDisk,
-    batches: Option<Sender<JournalBatch>>,
+    batches: Option<Sender<Batch>>,
     raised: Option<Sender<RaisedEvent>>,
     stop: Option<Sender<Infallible>>,
     reader: JournalReader<TestDisk>,
@@ -67,7 +67,7 @@ impl Rig {
         }
     }
 
-    fn send(&self, batch: JournalBatch) {
+    fn send(&self, batch: Batch) {
         self.batches.as_ref().unwrap().send(batch).unwrap();
     }
 
@@ -121,7 +121,7 @@ impl Rig {
     }
 }
 
-fn batch(seq: u64, events: &[&str]) -> JournalBatch {
+fn batch(seq: u64, events: &[&str]) -> Batch {
     let mut buffer = Vec::new();
     let mut spans = Vec::new();
     for event in events {
@@ -131,10 +131,12 @@ fn batch(seq: u64, events: &[&str]) -> JournalBatch {
         });
         buffer.extend_from_slice(event.as_bytes());
     }
-    JournalBatch {
+    Batch {
         seq,
         buffer: buffer.into(),
         spans,
+        flush: false,
+        ack: None,
         acks: Vec::new(),
     }
 }

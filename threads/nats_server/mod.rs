@@ -1,6 +1,6 @@
 //! Thread `nats-server`: every NATS connection of the pod, in one poll loop.
 //!
-//! In: sockets. Out: `log` and `events` to `nats_subscriptions`, by `try_send` after a look at the room; a connection
+//! In: sockets. Out: LOG, EVENT, and CONFIG with TEST, to `nats_subscriptions`, by `try_send` after a look at the room; a connection
 //! whose message finds no room is not read until there is, so that TCP holds its publisher back.
 //! Back edge: [`Progress`] says what is stored and wakes this thread up; PONGs and acknowledgements wait for it.
 //! Ends when `stop` is set (and the waker called): what clients had sent is read and stored first.
@@ -33,7 +33,7 @@ use crate::nats::intake::{Intake, Way};
 use crate::nats::{Broker, ClientId, CloseReason, Limits};
 use crate::progress::Progress;
 use crate::random;
-use crate::tap::{EventBatch, LogBatch};
+use crate::tap::{Batch, ControlBatch};
 use crate::threads::spawn::{Notice, spawn};
 
 use connection::{Connection, FIRST_CLIENT_TOKEN, Turn};
@@ -57,17 +57,27 @@ pub struct NatsServer {
     /// The bounds in force.
     pub limits: Limits,
     /// To `nats_subscriptions`.
-    pub log: Sender<LogBatch>,
-    /// To `nats_subscriptions`.
-    pub events: Sender<EventBatch>,
+    pub senders: Senders,
     /// How far LOG is.
     pub log_progress: Arc<Progress>,
-    /// How far EVENT, CONFIG and TEST are.
+    /// How far EVENT is.
     pub event_progress: Arc<Progress>,
+    /// How far CONFIG and TEST are.
+    pub control_progress: Arc<Progress>,
     /// Counters.
     pub metrics: Arc<Metrics>,
     /// Set before the waker is called to end the thread.
     pub stop: Arc<Stop>,
+}
+
+/// The ways into the data path.
+pub struct Senders {
+    /// LOG.
+    pub log: Sender<Batch>,
+    /// EVENT.
+    pub events: Sender<Batch>,
+    /// CONFIG and TEST.
+    pub control: Sender<ControlBatch>,
 }
 
 impl NatsServer {
@@ -100,9 +110,10 @@ struct Loop {
     broker: Broker,
     limits: Limits,
     /// `None` once the data path may end.
-    senders: Option<(Sender<LogBatch>, Sender<EventBatch>)>,
+    senders: Option<Senders>,
     log_progress: Arc<Progress>,
     event_progress: Arc<Progress>,
+    control_progress: Arc<Progress>,
     metrics: Arc<Metrics>,
     stop: Arc<Stop>,
     phase: Phase,
@@ -133,10 +144,10 @@ impl Loop {
             info,
             auth,
             limits,
-            log,
-            events,
+            senders,
             log_progress,
             event_progress,
+            control_progress,
             metrics,
             stop,
         } = server;
@@ -150,10 +161,11 @@ impl Loop {
             // Without randomness the members of queue groups are chosen in a known order, which harms nobody.
             broker: Broker::new(limits.clone(), info, auth, random::number()),
             limits,
-            senders: Some((log, events)),
+            senders: Some(senders),
             blocks: Blocks::new(Arc::clone(&log_progress)),
             log_progress,
             event_progress,
+            control_progress,
             metrics,
             stop,
             phase: Phase::Serving,
@@ -176,10 +188,10 @@ impl Loop {
     fn run(mut self) {
         let mut events = Events::with_capacity(256);
         // CIM's message to itself (CONTRACT section 2): it shows in the metrics that the way to the subscriptions is open.
-        if let Some((_, sender)) = &self.senders {
+        if let Some(senders) = &self.senders {
             let text = Bytes::from_static(b"CIM is listening");
             let plan = self.intake.test(text.len() as u32);
-            let _ = sender.try_send(EventBatch {
+            let _ = senders.control.try_send(ControlBatch {
                 seq: plan.seq,
                 buffer: text,
                 messages: plan.messages,

@@ -5,12 +5,12 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::limits::{ALL_PARTIAL_BYTES, CONTROL_LINE_BYTES, LOG_BYTES, READ_BLOCK_BYTES};
-use crate::nats::intake::{Room, Stored, Taken, Way};
+use crate::nats::intake::{Plan, Room, Stored, Taken, Way};
 use crate::nats::{Broker, ClientId, CloseReason};
-use crate::tap::{EventBatch, LogBatch};
+use crate::tap::{Batch, ControlBatch};
 
 use super::connection::{Read, Turn};
-use super::{Loop, Phase};
+use super::{Loop, Phase, Senders};
 
 /// Bytes that a connection may read while a way into the data path has no room: enough for control traffic, little to keep.
 const CONGESTED_READ_BYTES: usize = 4 * CONTROL_LINE_BYTES;
@@ -22,13 +22,19 @@ impl Loop {
     pub(super) fn room(&self) -> Room {
         let acks = self.intake.ack_room();
         match &self.senders {
-            Some((log, events)) => Room {
+            Some(Senders {
+                log,
+                events,
+                control,
+            }) => Room {
                 log: acks.log && !log.is_full() && self.blocks.away_bytes() < LOG_BYTES,
                 event: acks.event && !events.is_full(),
+                control: !control.is_full(),
             },
             None => Room {
                 log: false,
                 event: false,
+                control: false,
             },
         }
     }
@@ -37,6 +43,7 @@ impl Loop {
         Stored {
             log: self.log_progress.stored(),
             event: self.event_progress.stored(),
+            control: self.control_progress.stored(),
         }
     }
 
@@ -66,7 +73,7 @@ impl Loop {
                 .min((2 * buffer.len()).max(READ_BLOCK_BYTES))
                 .max(buffer.len() + CONTROL_LINE_BYTES);
             buffer.reserve_exact(target - buffer.len());
-        } else if room.log && room.event {
+        } else if room.everywhere() {
             buffer.extend_from_slice(&input);
         } else {
             self.block = Some(std::mem::replace(
@@ -148,7 +155,7 @@ impl Loop {
         {
             self.early.push((id, self.now));
         }
-        if taken.log.is_none() && taken.events.is_none() {
+        if taken.log.is_none() && taken.events.is_none() && taken.control.is_none() {
             self.keep_or_recycle(id, buffer, taken.used);
         } else {
             self.keep(
@@ -168,19 +175,17 @@ impl Loop {
     /// Sends what was gathered to the data path. There was room, and only this thread sends: a failure means that the
     /// receiver has died, and the daemon ends.
     pub(super) fn hand_over(&self, taken: &mut Taken, shared: Bytes) {
-        if let (Some(plan), Some((sender, _))) = (taken.log.take(), &self.senders) {
-            let batch = LogBatch {
-                seq: plan.seq,
-                buffer: shared.clone(),
-                spans: plan.spans,
-                flush: plan.flush,
-                ack: plan.ack,
-                acks: plan.acks,
-            };
-            let _ = sender.try_send(batch);
+        let Some(senders) = &self.senders else {
+            return;
+        };
+        if let Some(plan) = taken.log.take() {
+            let _ = senders.log.try_send(batch(plan, shared.clone()));
         }
-        if let (Some(plan), Some((_, sender))) = (taken.events.take(), &self.senders) {
-            let _ = sender.try_send(EventBatch {
+        if let Some(plan) = taken.events.take() {
+            let _ = senders.events.try_send(batch(plan, shared.clone()));
+        }
+        if let Some(plan) = taken.control.take() {
+            let _ = senders.control.try_send(ControlBatch {
                 seq: plan.seq,
                 buffer: shared,
                 messages: plan.messages,
@@ -303,5 +308,16 @@ impl Loop {
             Some(way) => self.hold(id, way),
             None => self.ready.push(id),
         }
+    }
+}
+
+fn batch(plan: Plan, buffer: Bytes) -> Batch {
+    Batch {
+        seq: plan.seq,
+        buffer,
+        spans: plan.spans,
+        flush: plan.flush,
+        ack: plan.ack,
+        acks: plan.acks,
     }
 }

@@ -38,10 +38,7 @@ impl Loop {
     pub(super) fn phase_is_over(&self) -> bool {
         match self.phase {
             Phase::Draining(_) => self.ready.is_empty() && self.held.is_empty(),
-            Phase::Storing(_) => {
-                let (last, stored) = (self.intake.last(), self.stored());
-                stored.log >= last.log && stored.event >= last.event
-            }
+            Phase::Storing(_) => self.stored().covers(self.intake.last()),
             Phase::Serving | Phase::Ended => false,
         }
     }

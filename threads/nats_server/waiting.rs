@@ -75,6 +75,7 @@ impl Loop {
         // First ask for a wake-up, then look: what happens in between is not missed.
         self.log_progress.wait();
         self.event_progress.wait();
+        self.control_progress.wait();
         let stored = self.stored();
         let (connections, broker) = (&mut self.connections, &mut self.broker);
         self.pinging.retain(|&id| {

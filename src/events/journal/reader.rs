@@ -20,6 +20,7 @@ use super::ledger::Ledger;
 use super::position::{Place, Position, PositionFile};
 use super::segment::{Segment, SegmentId};
 use crate::clock;
+use crate::events::delivery;
 use crate::limits::{
     JOURNAL_DAMAGED_PIECE_BYTES, JOURNAL_MARK_BYTES, JOURNAL_MARKS, JOURNAL_READ_TRIES,
 };
@@ -437,5 +438,21 @@ impl<D: JournalDisk> JournalReader<D> {
 pub(super) fn keep(damaged: &SetAside, bytes: &[u8], reason: &str) {
     if let Err(error) = damaged.keep("journal", None, bytes, reason, clock::now_ms()) {
         log::warn!("{}", crate::chain::chain(&error));
+    }
+}
+
+impl<D: JournalDisk> delivery::Journal for JournalReader<D> {
+    type Error = JournalError;
+
+    fn next(&mut self) -> Result<Option<Record>, JournalError> {
+        JournalReader::next(self)
+    }
+
+    fn rewind(&mut self) {
+        JournalReader::rewind(self);
+    }
+
+    fn ack(&mut self, seq: u64) -> Result<(), JournalError> {
+        JournalReader::ack(self, seq)
     }
 }

@@ -9,14 +9,14 @@
 
 use std::collections::VecDeque;
 use std::io::{self, Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::sockopt;
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use ureq::Timeout;
 use ureq::http::Uri;
 use ureq::unversioned::resolver::Resolver;
@@ -42,7 +42,6 @@ pub struct TcpSink {
     acknowledged: u64,
     /// Lines that have not arrived, in their order.
     marks: VecDeque<Mark>,
-    state: State,
 }
 
 /// Consecutive lines of one chunk.
@@ -53,16 +52,6 @@ struct Mark {
     /// Where they begin and end, in bytes since the beginning of the connection.
     begin: u64,
     end: u64,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum State {
-    Open,
-    /// No more lines are taken; what is under way is waited for.
-    Closing,
-    /// The peer has everything and is told so; it may close too.
-    Ending,
-    Closed,
 }
 
 impl TcpSink {
@@ -104,18 +93,6 @@ impl TcpSink {
         self.marks.is_empty()
     }
 
-    /// Takes no more lines; the next turns wait for what is under way, then close the connection in good order.
-    pub fn close(&mut self) {
-        if self.state == State::Open {
-            self.state = State::Closing;
-        }
-    }
-
-    /// After [`TcpSink::close`]: everything has arrived, and the peer knows that nothing more comes.
-    pub fn is_closed(&self) -> bool {
-        self.state == State::Closed
-    }
-
     fn of(stream: TcpStream, peer: SocketAddr) -> Result<Self, RemoteError> {
         let local = stream.local_addr().map_err(|error| broken(peer, error))?;
         let unacknowledged = Unacknowledged::of(local, peer);
@@ -129,7 +106,6 @@ impl TcpSink {
             written: 0,
             acknowledged: 0,
             marks: VecDeque::new(),
-            state: State::Open,
         })
     }
 
@@ -211,24 +187,6 @@ impl TcpSink {
         Ok(self.marks.len() < waited_for)
     }
 
-    /// Goes on with the end once everything has arrived.
-    fn end(&mut self) -> Result<(), RemoteError> {
-        if self.state == State::Closing && self.marks.is_empty() {
-            let shut = self.stream.shutdown(Shutdown::Write);
-            shut.map_err(|error| broken(self.peer, error))?;
-            self.state = State::Ending;
-        }
-        if self.state == State::Ending {
-            // The end of the stream counts as one byte.
-            match self.unacknowledged.bytes() {
-                Ok(Some(1..) | None) => {}
-                // After an error too: nothing is left that could be lost.
-                Ok(Some(0)) | Err(_) => self.state = State::Closed,
-            }
-        }
-        Ok(())
-    }
-
     /// Waits for the socket for at most `time`; true when the peer has said something, or is gone.
     fn wait(&self, time: Duration) -> Result<bool, RemoteError> {
         let mut interest = PollFlags::IN | PollFlags::RDHUP;
@@ -252,10 +210,6 @@ impl TcpSink {
         let mut block = [0; 4096];
         for _ in 0..limits::TCP_DISCARDED_BYTES / block.len() {
             match self.stream.read(&mut block) {
-                Ok(0) if self.state != State::Open && self.marks.is_empty() => {
-                    self.state = State::Closed;
-                    return Ok(());
-                }
                 Ok(0) => return Err(closed(self.peer)),
                 Ok(_) => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
@@ -267,13 +221,24 @@ impl TcpSink {
     }
 }
 
+impl Drop for TcpSink {
+    /// What has not arrived is somebody else's now: the kernel must not go on sending it.
+    fn drop(&mut self) {
+        if !self.is_idle() {
+            // It fails only for a connection that is broken anyway.
+            let _ = SockRef::from(&self.stream).set_linger(Some(Duration::ZERO));
+        }
+    }
+}
+
 impl Remote for TcpSink {
     fn line(
         &mut self,
         chunk: u64,
+        _index: u32,
         format: &mut dyn FnMut(&mut Vec<u8>),
     ) -> Result<bool, RemoteError> {
-        if self.state != State::Open || !self.has_room() {
+        if !self.has_room() {
             return Ok(false);
         }
         let offset = self.written.saturating_sub(self.start as u64);
@@ -311,12 +276,11 @@ impl Remote for TcpSink {
             // Also when the connection is broken: what has arrived by then is said.
             let looked = self.look(arrived);
             let has_arrived = written.and(looked)?;
-            self.end()?;
-            let news = has_arrived || self.is_closed() || self.has_room() != had_room;
+            let news = has_arrived || self.has_room() != had_room;
             let left = until.saturating_duration_since(Instant::now());
             let pause = if news {
                 Duration::ZERO
-            } else if self.is_under_way() || self.state != State::Open {
+            } else if self.is_under_way() {
                 left.min(look)
             } else {
                 left

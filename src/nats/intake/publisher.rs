@@ -19,8 +19,10 @@ pub struct Publisher {
     pub(super) pongs: VecDeque<WaitingPong>,
     /// It has published to LOG: while LOG has no room there is no sense in reading from it.
     pub publishes_log: bool,
-    /// The same for EVENT, CONFIG and TEST.
+    /// The same for EVENT.
     pub publishes_events: bool,
+    /// The same for CONFIG and TEST.
+    pub publishes_control: bool,
     /// PINGs of the server without an answer.
     pub pings_outstanding: u32,
     /// PINGs whose publishes come after them: see [`super::Intake::late_pings`].
@@ -39,6 +41,8 @@ impl Publisher {
             Some(Way::Log)
         } else if self.publishes_events && !room.event {
             Some(Way::Event)
+        } else if self.publishes_control && !room.control {
+            Some(Way::Control)
         } else {
             None
         }
@@ -48,8 +52,7 @@ impl Publisher {
     pub fn settle(&mut self, stored: Stored) -> u32 {
         let mut count = 0;
         while let Some(pong) = self.pongs.front()
-            && pong.behind.log <= stored.log
-            && pong.behind.event <= stored.event
+            && stored.covers(pong.behind)
         {
             count += pong.count;
             self.pongs.pop_front();

@@ -16,7 +16,7 @@ struct WaitingAck {
     reply: Box<[u8]>,
 }
 
-/// One of the two streams into the data path.
+/// LOG or EVENT: a stream whose messages are stored.
 #[derive(Debug, Default)]
 pub(super) struct Stream {
     /// Number of the last batch.

@@ -14,8 +14,17 @@ const LIMITS: ParseLimits = ParseLimits {
 const ROOM: Room = Room {
     log: true,
     event: true,
+    control: true,
 };
-const NONE: Stored = Stored { log: 0, event: 0 };
+const NONE: Stored = so_far(0, 0);
+
+const fn so_far(log: u64, event: u64) -> Stored {
+    Stored {
+        log,
+        event,
+        control: 0,
+    }
+}
 
 struct Bench {
     intake: Intake,
@@ -95,20 +104,17 @@ fn one_read_makes_one_batch_with_the_ranges_of_its_messages() {
         [&b"ab"[..], b"cde"]
     );
     assert!((log.seq, log.flush) == (1, false));
-    let events: Vec<_> = taken
-        .events
-        .unwrap()
+    let events = taken.events.unwrap();
+    assert_eq!((events.seq, events.spans[0].of(input)), (1, &b"E"[..]));
+    let control = taken.control.unwrap();
+    let control: Vec<_> = control
         .messages
         .iter()
-        .map(|m| (m.subject, m.span.of(input).to_vec()))
+        .map(|(subject, span)| (*subject, span.of(input)))
         .collect();
     assert_eq!(
-        events,
-        [
-            (Subject::Event, b"E".to_vec()),
-            (Subject::Config, b"C".to_vec()),
-            (Subject::Test, b"".to_vec())
-        ]
+        control,
+        [(Control::Config, &b"C"[..]), (Control::Test, &b""[..])]
     );
     assert_eq!((taken.used, taken.needed), (input.len() - 15, 22));
 }
@@ -134,10 +140,10 @@ fn pong_means_stored() {
     );
     assert!(taken.log.unwrap().flush);
     assert_eq!(bench.out(), "");
-    assert_eq!(bench.publisher.settle(Stored { log: 0, event: 1 }), 0);
-    assert_eq!(bench.publisher.settle(Stored { log: 1, event: 0 }), 2);
-    assert_eq!(bench.publisher.settle(Stored { log: 1, event: 1 }), 1);
-    bench.take(b"PING\r\n", ROOM, Stored { log: 1, event: 1 });
+    assert_eq!(bench.publisher.settle(so_far(0, 1)), 0);
+    assert_eq!(bench.publisher.settle(so_far(1, 0)), 2);
+    assert_eq!(bench.publisher.settle(so_far(1, 1)), 1);
+    bench.take(b"PING\r\n", ROOM, so_far(1, 1));
     assert_eq!(bench.out(), "PONG\r\n");
 }
 
@@ -149,9 +155,9 @@ fn a_ping_that_overtakes_its_publishes_waits_for_them() {
         ROOM,
         NONE,
     );
-    bench.take(b"PUB LOG 0\r\n\r\n", ROOM, Stored { log: 1, event: 0 });
+    bench.take(b"PUB LOG 0\r\n\r\n", ROOM, so_far(1, 0));
     assert_eq!((bench.out().as_str(), bench.publisher.early_pings), ("", 1));
-    let stored = Stored { log: 1, event: 0 };
+    let stored = so_far(1, 0);
     let Bench {
         intake,
         broker,
@@ -162,7 +168,7 @@ fn a_ping_that_overtakes_its_publishes_waits_for_them() {
     assert!(taken.log.unwrap().flush);
     assert_eq!((bench.out().as_str(), bench.publisher.early_pings), ("", 0));
     assert_eq!(bench.publisher.settle(stored), 0);
-    assert_eq!(bench.publisher.settle(Stored { log: 2, event: 0 }), 1);
+    assert_eq!(bench.publisher.settle(so_far(2, 0)), 1);
 }
 
 #[test]
@@ -178,21 +184,13 @@ fn a_ping_behind_an_earlier_read_asks_the_writers_to_hurry() {
     let marker = bench.take(b"PING\r\n", ROOM, NONE).log.unwrap();
     assert!(marker.flush && marker.spans.is_empty() && marker.seq == 2);
     assert_eq!(
-        bench.publisher.settle(Stored { log: 1, event: 0 }),
+        bench.publisher.settle(so_far(1, 0)),
         1,
         "the marker itself is nothing to wait for"
     );
-    let full = Room {
-        log: false,
-        event: true,
-    };
+    let full = Room { log: false, ..ROOM };
     bench.take(b"PUB LOG 0\r\n\r\n", ROOM, NONE);
-    assert!(
-        bench
-            .take(b"PING\r\n", full, Stored { log: 2, event: 0 })
-            .log
-            .is_none()
-    );
+    assert!(bench.take(b"PING\r\n", full, so_far(2, 0)).log.is_none());
     assert!(bench.publisher.is_waiting());
 }
 
@@ -202,24 +200,34 @@ fn a_message_behind_a_ping_that_asked_to_hurry_is_waited_for_by_the_next_ping() 
     bench.take(b"PUB LOG 0\r\n\r\n", ROOM, NONE);
     let taken = bench.take(b"PING\r\nPUB LOG 0\r\n\r\nPING\r\n", ROOM, NONE);
     assert_eq!(taken.log.unwrap().seq, 2);
-    assert_eq!(bench.publisher.settle(Stored { log: 1, event: 0 }), 1);
-    assert_eq!(bench.publisher.settle(Stored { log: 2, event: 0 }), 1);
+    assert_eq!(bench.publisher.settle(so_far(1, 0)), 1);
+    assert_eq!(bench.publisher.settle(so_far(2, 0)), 1);
 }
 
 #[test]
 fn without_room_a_log_message_and_what_is_behind_it_wait() {
     let mut bench = Bench::quiet();
-    let full = Room {
-        log: false,
-        event: true,
-    };
+    let full = Room { log: false, ..ROOM };
     let input = b"PUB EVENT 0\r\n\r\nPUB LOG 0\r\n\r\nPUB EVENT 0\r\n\r\n";
     let taken = bench.take(input, full, NONE);
     assert!(taken.held.is_some() && taken.log.is_none());
-    assert_eq!(taken.events.unwrap().messages.len(), 1);
+    assert_eq!(taken.events.unwrap().spans.len(), 1);
     assert_eq!(taken.used, 15);
     let taken = bench.take(&input[15..], ROOM, NONE);
     assert!(taken.held.is_none() && taken.log.is_some() && taken.events.is_some());
+}
+
+#[test]
+fn a_journal_without_room_holds_up_no_answer() {
+    let mut bench = Bench::quiet();
+    let full = Room {
+        event: false,
+        ..ROOM
+    };
+    let input = b"PUB CONFIG 0\r\n\r\nPUB EVENT 0\r\n\r\n";
+    let taken = bench.take(input, full, NONE);
+    assert_eq!(taken.control.unwrap().messages.len(), 1);
+    assert_eq!((taken.held, taken.used), (Some(Way::Event), 16));
 }
 
 #[test]
@@ -248,19 +256,11 @@ fn an_acknowledgement_says_what_became_of_the_message() {
     };
     bench.intake.settle(NONE, &mut bench.broker);
     expect(&mut bench, &[]);
-    bench
-        .intake
-        .settle(Stored { log: 1, event: 0 }, &mut bench.broker);
+    bench.intake.settle(so_far(1, 0), &mut bench.broker);
     let malformed = r#"{"error":{"code":400,"description":"message is not a valid FlatBuffer of this subject"},"stream":"LOG","seq":0}"#;
     expect(&mut bench, &[r#"{"stream":"LOG","seq":2}"#, malformed]);
-    events.messages[1]
-        .ack
-        .as_ref()
-        .unwrap()
-        .fail(Failure::NotWritten);
-    bench
-        .intake
-        .settle(Stored { log: 1, event: 1 }, &mut bench.broker);
+    events.acks[1].1.fail(Failure::NotWritten);
+    bench.intake.settle(so_far(1, 1), &mut bench.broker);
     let lost = r#"{"error":{"code":503,"description":"message could not be stored"},"stream":"EVENT","seq":0}"#;
     expect(&mut bench, &[r#"{"stream":"EVENT","seq":1}"#, lost]);
     assert!(!bench.intake.is_waiting());
@@ -283,7 +283,7 @@ fn pings_that_wait_are_bounded_and_none_is_answered_too_early() {
         bench.take(b"PUB LOG 0\r\n\r\nPING\r\n", ROOM, NONE);
     }
     assert_eq!(bench.publisher.pongs.len(), PONGS_WAITING);
-    let mut settle = |log| bench.publisher.settle(Stored { log, event: 0 });
+    let mut settle = |log| bench.publisher.settle(so_far(log, 0));
     assert_eq!(settle(PONGS_WAITING as u64), PONGS_WAITING as u32 - 1);
     assert_eq!(settle(batches - 1), 0);
     assert_eq!(settle(batches), 11);
