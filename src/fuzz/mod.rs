@@ -8,6 +8,7 @@
     reason = "a panic is how a target says that something does not hold"
 )]
 
+mod backlog;
 mod change_set;
 mod documents;
 mod etcd;
@@ -17,6 +18,7 @@ mod logs;
 mod nats;
 mod wire;
 
+pub use backlog::{backlog_lines, backlog_mark};
 pub use change_set::{change_set_key, config_answer};
 pub use documents::{cim_json, common_infra, registration};
 pub use etcd::etcd_frame;
@@ -30,7 +32,9 @@ pub use wire::{event, log_message};
 pub type Target = (&'static str, fn(&[u8]));
 
 /// Every target.
-pub const TARGETS: [Target; 15] = [
+pub const TARGETS: [Target; 17] = [
+    ("backlog_lines", backlog_lines),
+    ("backlog_mark", backlog_mark),
     ("backup_name", backup_name),
     ("change_set_key", change_set_key),
     ("cim_json", cim_json),

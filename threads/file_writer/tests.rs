@@ -8,6 +8,7 @@ use rustix::io::Errno;
 use tempfile::TempDir;
 
 use super::*;
+use crate::logs::backlog::{Backlog, Replay};
 use crate::logs::batch::testing::batch;
 use crate::logs::container::{Container, Containers};
 use crate::logs::disk::testing::TestDisk;
@@ -20,6 +21,8 @@ struct Rig {
     dir: TempDir,
     disk: TestDisk,
     batches: Option<Sender<LineBatch>>,
+    commands: Sender<FileCommand>,
+    backlog: Arc<Backlog>,
     settings: Arc<Store>,
     progress: Arc<Progress>,
     metrics: Arc<Metrics>,
@@ -41,11 +44,19 @@ impl Rig {
             FileLimits::from(&settings.load().cim.lmaas),
             Arc::clone(&metrics),
         );
+        let backlog = Backlog::open(
+            Box::new(RealDisk),
+            &dir.path().join("state"),
+            dir.path().into(),
+            "p_n_",
+            Arc::clone(&metrics),
+        );
         let (send, batches) = bounded(limits::LINE_BATCHES);
+        let (commands, command) = bounded(1);
         let thread = FileWriter {
             batches,
-            commands: never(),
-            files: files.with_stall(stall),
+            commands: command,
+            files: files.with_stall(stall).with_backlog(Arc::clone(&backlog)),
             settings: Arc::clone(&settings),
             progress: Arc::clone(&progress),
         }
@@ -54,6 +65,8 @@ impl Rig {
         Self {
             app: Containers::new("p", "n").get(b"app", b"1", Instant::now()),
             batches: Some(send),
+            commands,
+            backlog,
             dir,
             disk,
             settings,
@@ -190,4 +203,73 @@ fn a_changed_limit_takes_effect_at_once() {
     rig.done(Lane::File, 2);
     assert_eq!(rig.metrics.file_rotations.get(), 1);
     assert_eq!(rig.read(), "next\n");
+}
+
+/// Sends lines of the backlog as fast as they come while the file writer rotates and removes files, and at the end there is nothing left: what
+/// `log_sender` relies on when it goes back to its sink.
+#[test]
+fn caught_up_is_certain_while_lines_still_come() {
+    const BATCHES: u64 = 400;
+    let rig = Rig::new(limits::SINK_STALL);
+    let mut settings = Settings::default();
+    settings.cim.lmaas.max_file_size_in_mb = 1;
+    rig.settings.replace(settings);
+    let commands = rig.commands.clone();
+    let mut replay = Replay::new(Arc::clone(&rig.backlog), move || {
+        // One that waits says the same.
+        let _ = commands.try_send(FileCommand::RemoveDelivered);
+    });
+    let (mut sent, mut arrived, mut caught_up) = (0, 0u64, 0);
+    let start = Instant::now();
+    while sent < BATCHES || !rig.backlog.is_empty() || rig.progress.done_on(Lane::Remote) < sent {
+        assert!(
+            start.elapsed() < Duration::from_secs(60),
+            "{arrived} lines arrived"
+        );
+        if sent < BATCHES {
+            sent += 1;
+            let line = |n: u64| format!("{:08}{}", n, "\n".repeat((n % 5) as usize)).repeat(100);
+            let lines: Vec<String> = (0..10).map(|k| line((sent - 1) * 10 + k)).collect();
+            let lines: Vec<_> = lines
+                .iter()
+                .map(|line| (&rig.app, line.as_bytes()))
+                .collect();
+            let mut batch = batch(Lane::Remote, sent, sent % 3 == 0, &lines);
+            batch.backlog = true;
+            rig.batches.as_ref().unwrap().send(batch).unwrap();
+        }
+        while let Some(chunk) = replay.next_chunk(64 << 10).unwrap() {
+            for (_, lines) in chunk.lines.runs() {
+                for line in lines {
+                    assert_eq!(&line[..8], format!("{arrived:08}").as_bytes());
+                    assert_eq!(line.len() as u64, 100 * (8 + arrived % 5));
+                    arrived += 1;
+                }
+            }
+            let lines = chunk.lines.spans.len();
+            assert_eq!(
+                replay.delivered(&chunk, lines, Instant::now()),
+                lines as u64
+            );
+        }
+        let stored = rig.progress.done_on(Lane::Remote) >= sent;
+        if stored && rig.backlog.is_empty() {
+            // In this order both are true of the same lines.
+            assert_eq!(arrived, sent * 10);
+            caught_up += 1;
+        }
+    }
+    assert_eq!(arrived, BATCHES * 10);
+    assert!(caught_up > 0);
+    let marks = rig.dir.path().join("state/backlog");
+    eventually(|| fs::read_dir(&marks).unwrap().count() == 0);
+    assert!(!rig.dir.path().join("p_n_app-1.log").exists());
+    let (dir, metrics) = rig.end();
+    assert_eq!(metrics.lines_to_file.get(), BATCHES * 10);
+    assert_eq!(metrics.remote.backlog_lines.get(), 0);
+    let left: Vec<_> = fs::read_dir(dir.path())
+        .unwrap()
+        .map(|e| e.unwrap().file_name())
+        .collect();
+    assert_eq!(left, ["state"]);
 }

@@ -31,6 +31,7 @@ pub struct Stretch {
 pub fn read(file: &File, list: &Path, piece: &Piece, max: usize) -> io::Result<Option<Stretch>> {
     let left = usize::try_from(piece.end.saturating_sub(piece.read)).unwrap_or(usize::MAX);
     let mut window = Window::read(list, piece);
+    let mut lines = BACKLOG_CHUNK_LINES;
     let mut bytes = max.clamp(1, PAYLOAD_BYTES + 1).min(left);
     loop {
         let buffer = read_at(file, piece.read, bytes)?;
@@ -49,7 +50,7 @@ pub fn read(file: &File, list: &Path, piece: &Piece, max: usize) -> io::Result<O
             piece.read,
             last,
             window.entries.iter().map(|(_, whole)| *whole),
-            BACKLOG_CHUNK_LINES,
+            lines,
             &mut spans,
         );
         if found.used > 0 {
@@ -65,6 +66,7 @@ pub fn read(file: &File, list: &Path, piece: &Piece, max: usize) -> io::Result<O
             window.known = None;
         } else {
             bytes = found.wanted.max(bytes + 1).min(left);
+            lines = 1;
         }
     }
 }

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use rustix::io::Errno;
 
+use super::state::StateDisk;
 use super::{Disk, RealDisk, Stat};
 
 /// How a call fails.
@@ -193,5 +194,61 @@ impl Disk for TestDisk {
     fn list(&mut self, dir: &Path, each: &mut dyn FnMut(&OsStr)) -> io::Result<()> {
         self.check()?;
         RealDisk.list(dir, each)
+    }
+}
+
+impl StateDisk for TestDisk {
+    fn make_dir(&mut self, dir: &Path) -> io::Result<()> {
+        self.check()?;
+        RealDisk.make_dir(dir)
+    }
+
+    fn names(&mut self, dir: &Path, each: &mut dyn FnMut(&OsStr)) -> io::Result<()> {
+        self.check()?;
+        RealDisk.names(dir, each)
+    }
+
+    fn read_file(&mut self, path: &Path, max: u64) -> io::Result<Vec<u8>> {
+        self.check()?;
+        RealDisk.read_file(path, max)
+    }
+
+    fn length(&mut self, path: &Path) -> io::Result<Option<u64>> {
+        self.check()?;
+        RealDisk.length(path)
+    }
+
+    fn write_at(&mut self, path: &Path, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        let half = bytes.get(..bytes.len() / 2).unwrap_or_default();
+        match self.call() {
+            Some(Fault::Error(errno)) => Err(errno.into()),
+            Some(Fault::Torn(errno)) => {
+                RealDisk.write_at(path, offset, half)?;
+                Err(errno.into())
+            }
+            Some(Fault::Short) | None => RealDisk.write_at(path, offset, bytes),
+        }
+    }
+
+    fn write_new(&mut self, path: &Path, bytes: &[u8]) -> io::Result<()> {
+        let half = bytes.get(..bytes.len() / 2).unwrap_or_default();
+        match self.call() {
+            Some(Fault::Error(errno)) => Err(errno.into()),
+            Some(Fault::Torn(errno)) => {
+                RealDisk.write_new(path, half)?;
+                Err(errno.into())
+            }
+            Some(Fault::Short) | None => RealDisk.write_new(path, bytes),
+        }
+    }
+
+    fn replace(&mut self, from: &Path, to: &Path) -> io::Result<()> {
+        self.check()?;
+        RealDisk.replace(from, to)
+    }
+
+    fn remove_file(&mut self, path: &Path) -> io::Result<()> {
+        self.check()?;
+        RealDisk.remove_file(path)
     }
 }

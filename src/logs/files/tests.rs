@@ -14,6 +14,7 @@ use crate::logs::container::Containers;
 use crate::logs::disk::testing::TestDisk;
 use crate::metrics::DropReason;
 
+mod backlog;
 mod faults;
 mod model;
 mod outside;
