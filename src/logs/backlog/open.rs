@@ -200,6 +200,10 @@ impl Backlog {
         let found = files.get(&marked.inode)?;
         let path = self.log_dir.join(found.place.file_name(&owner.stem)?);
         let (end, tail) = match (marked.end, until) {
+            (Some(end), None) if found.len > end => {
+                let unended = whole_until(&path, end, found.len)? == end;
+                (end, if unended { found.len } else { end })
+            }
             (Some(end), _) | (None, Some(end)) => (end, end),
             (None, None) => (whole_until(&path, marked.begin, found.len)?, found.len),
         };

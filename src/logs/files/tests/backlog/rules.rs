@@ -323,6 +323,7 @@ fn a_part_of_a_line_that_a_killed_cim_left_is_not_sent() {
     let torn = [&fs::read(sender.rig.live("app")).unwrap()[..], b"half a li"].concat();
     fs::write(sender.rig.live("app"), torn).unwrap();
     sender.kill();
+    sender.kill();
     sender.write("app", &[b"2"]);
     sender.kill();
     sender.write("app", &[b"3"]);
