@@ -180,8 +180,9 @@ impl<D: JournalDisk> JournalReader<D> {
         self.returned = self.acked;
     }
 
-    /// Every record up to `seq` is done with. The position is stored, and segments without other records are removed. Cheap enough for
-    /// each batch of delivery reports, too dear for each record.
+    /// Every record up to `seq` is done with; what was not given out since the last [`rewind`](Self::rewind) stays. The
+    /// position is stored, and segments without other records are removed. Cheap enough for each batch of delivery reports, too
+    /// dear for each record.
     ///
     /// # Errors
     /// The position could not be stored, or a segment not be removed: until a later call works, a restart delivers some once
