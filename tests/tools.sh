@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Finds the tools that a make target needs. What is missing is installed from Debian's packages when run as root (promtool and
-# etcd: unpacked under target/tools, so that no server is set up); Kafka comes through Maven, into the same folder. What is still
-# missing then is listed with how to get it.
+# Finds the tools that a make target needs. What is missing is installed from Debian's packages when run as root (promtool, etcd and
+# the log collector: unpacked under target/tools, so that no server is set up); Kafka comes through Maven, into the same folder. What
+# is still missing then is listed with how to get it.
 #
-# Usage: tests/tools.sh TOOL...      TOOL: rust lint fuzz cc go python java promtool etcd kafka
+# Usage: tests/tools.sh TOOL...      TOOL: rust lint fuzz cc go python java promtool etcd kafka collector
 set -u
 cd "$(dirname "$0")/.." || exit 1
 unpacked=${CARGO_TARGET_DIR:-target}/tools
@@ -60,12 +60,12 @@ works_promtool() { have promtool; }
 debian_promtool() { :; }
 get_promtool() { echo "promtool: apt install prometheus, or from Prometheus's own archive"; }
 
-unpack_promtool() { unpack prometheus promtool; }
+unpack_promtool() { unpack prometheus ./usr/bin/promtool; }
 
 works_etcd() { have etcd && at_least "$(etcd --version | sed -n 's/^etcd Version: //p')" "$ETCD"; }
 debian_etcd() { :; }
 get_etcd() { echo "etcd $ETCD or newer (etcd): apt install etcd-server, or etcd's own archive"; }
-unpack_etcd() { unpack etcd-server etcd; }
+unpack_etcd() { unpack etcd-server ./usr/bin/etcd; }
 
 runs_kafka() { works_java && at_least "$(javac -version 2>&1 | cut -d' ' -f2)" "$KAFKA_JAVA"; }
 works_kafka() {
@@ -88,11 +88,25 @@ fetch_kafka() {
   done
 }
 
-# unpack PACKAGE PROGRAM: takes one program out of a Debian package
+works_collector() {
+  local root
+  for root in "$unpacked" ''; do
+    [ -x "$root/usr/sbin/rsyslogd" ] && compgen -G "$root/usr/lib/*/rsyslog/imptcp.so" >/dev/null && return
+  done
+  return 1
+}
+debian_collector() { :; }
+get_collector() { echo "rsyslog (/usr/sbin/rsyslogd), a log collector: apt install rsyslog"; }
+unpack_collector() {
+  unpack libestr0 './usr/lib/*/*.so*' && unpack libfastjson4 './usr/lib/*/*.so*' &&
+    unpack rsyslog ./usr/sbin/rsyslogd './usr/lib/*/rsyslog/*'
+}
+
+# unpack PACKAGE FILE...: takes some files out of a Debian package
 unpack() {
   mkdir -p "$unpacked" && (
     cd "$unpacked" && apt-get -o APT::Sandbox::User=root download -qq "$1" &&
-      dpkg-deb --fsys-tarfile "$1"_*.deb | tar -x "./usr/bin/$2" && rm -f "$1"_*.deb
+      dpkg-deb --fsys-tarfile "$1"_*.deb | tar -x --wildcards "${@:2}" && rm -f "$1"_*.deb
   )
 }
 

@@ -12,6 +12,7 @@
 )]
 
 pub mod app;
+pub mod collector;
 pub mod etcd;
 pub mod gateway;
 pub mod h2c;
@@ -23,9 +24,11 @@ pub mod process;
 pub mod recorder;
 pub mod scene;
 pub mod store;
+pub mod syslog;
 pub mod tmaas;
 
 pub use app::{Behaviour, Reply, ReplyStatus, TestApp};
+pub use collector::Collector;
 pub use etcd::{Etcd, EtcdOptions, Found};
 pub use gateway::EtcdGateway;
 pub use kafka::{Kafka, KafkaOptions};
@@ -33,6 +36,7 @@ pub use kube::Kube;
 pub use mock_kafka::{BrokerError, Consumed, MockKafka};
 pub use recorder::Recorder;
 pub use store::Change;
+pub use syslog::Syslog;
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 

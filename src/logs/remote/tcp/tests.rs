@@ -321,6 +321,44 @@ fn a_reader_that_stands_still_for_too_long_breaks_the_connection() {
     drop(peer);
 }
 
+/// From now on the kernel of the peer forgets every packet, as if the network were broken.
+fn fall_silent(peer: &TcpStream) {
+    // BPF_RET | BPF_K with 0.
+    let drop_all = [socket2::SockFilter::new(0x06, 0, 0, 0)];
+    let peer = socket2::SockRef::from(peer);
+    peer.attach_filter(&drop_all).unwrap();
+}
+
+#[test]
+fn a_peer_that_is_gone_without_a_word_breaks_the_connection_and_has_not_what_was_sent() {
+    let (mut sink, peer) = pair(0);
+    sockopt::set_tcp_user_timeout(&sink.stream, 500).unwrap();
+    let mut arrived = Vec::new();
+    assert!(put(&mut sink, 1, b"line"));
+    turn_until(&mut sink, &mut arrived, |sink, _| sink.is_idle());
+    fall_silent(&peer);
+    assert!(put(&mut sink, 2, b"into the void"));
+    let error = turn_to_the_end(&mut sink, &mut arrived);
+    let RemoteError::Broken { source, .. } = &error else {
+        panic!("{error:?}");
+    };
+    assert_eq!(source.kind(), io::ErrorKind::TimedOut);
+    assert_eq!((arrived.len(), arrived[0].chunk), (1, 1));
+}
+
+#[test]
+fn a_peer_that_is_gone_without_a_word_is_noticed_without_anything_to_send() {
+    let (mut sink, peer) = pair(0);
+    // The least that the kernel knows.
+    sockopt::set_tcp_keepidle(&sink.stream, Duration::from_secs(1)).unwrap();
+    sockopt::set_tcp_keepintvl(&sink.stream, Duration::from_secs(1)).unwrap();
+    sockopt::set_tcp_user_timeout(&sink.stream, 1000).unwrap();
+    fall_silent(&peer);
+    let mut arrived = Vec::new();
+    let error = turn_to_the_end(&mut sink, &mut arrived);
+    assert!(matches!(error, RemoteError::Broken { .. }), "{error:?}");
+}
+
 #[test]
 fn the_kernel_watches_the_connection() {
     let (sink, _peer) = pair(0);
