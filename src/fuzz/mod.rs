@@ -13,6 +13,7 @@ mod change_set;
 mod documents;
 mod etcd;
 mod http;
+mod journal;
 mod kube;
 mod logs;
 mod nats;
@@ -23,6 +24,7 @@ pub use change_set::{change_set_key, config_answer};
 pub use documents::{cim_json, common_infra, registration};
 pub use etcd::etcd_frame;
 pub use http::http_request;
+pub use journal::journal_files;
 pub use kube::{kube_pod, settings_patch};
 pub use logs::{backup_name, container_names, json_line};
 pub use nats::nats_stream;
@@ -32,7 +34,7 @@ pub use wire::{event, log_message};
 pub type Target = (&'static str, fn(&[u8]));
 
 /// Every target.
-pub const TARGETS: [Target; 17] = [
+pub const TARGETS: [Target; 18] = [
     ("backlog_lines", backlog_lines),
     ("backlog_mark", backlog_mark),
     ("backup_name", backup_name),
@@ -44,6 +46,7 @@ pub const TARGETS: [Target; 17] = [
     ("etcd_frame", etcd_frame),
     ("event", event),
     ("http_request", http_request),
+    ("journal_files", journal_files),
     ("json_line", json_line),
     ("kube_pod", kube_pod),
     ("log_message", log_message),

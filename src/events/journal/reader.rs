@@ -16,7 +16,7 @@ use super::cursor::{Cursor, Step};
 use super::disk::JournalDisk;
 use super::error::JournalError;
 use super::frame::Frame;
-use super::ledger::Ledger;
+use super::ledger::{Ledger, State};
 use super::position::{Place, Position, PositionFile};
 use super::segment::{Segment, SegmentId};
 use crate::clock;
@@ -35,9 +35,19 @@ struct Mark {
     time_ms: u64,
 }
 
+/// A segment as the ledger showed it.
+#[derive(Clone, Copy)]
+struct View {
+    segment: Segment,
+    /// The one behind it.
+    later: Option<Segment>,
+    /// The last record that was committed then, in all segments.
+    committed: u64,
+}
+
 /// The segment that is being read.
 struct Open<F> {
-    id: SegmentId,
+    view: View,
     cursor: Cursor<F>,
     /// Something bad was passed over since the last good record.
     damaged: bool,
@@ -50,7 +60,7 @@ pub struct JournalReader<D: JournalDisk = RealDisk> {
     ledger: Arc<Ledger>,
     position: PositionFile<D::File>,
     damaged: Arc<SetAside>,
-    open: Option<Open<D::File>>,
+    open: Option<Box<Open<D::File>>>,
     /// The number of the record that comes next.
     next_seq: u64,
     /// The last record that was given out.
@@ -125,14 +135,11 @@ impl<D: JournalDisk> JournalReader<D> {
             let Some(mut open) = self.opened()? else {
                 continue;
             };
-            let (view, committed) = {
-                let state = self.ledger.state();
-                (state.find(open.id), state.committed)
-            };
-            let Some((segment, later)) = view else {
-                // All of it was acknowledged, and it is gone.
-                continue;
-            };
+            let View {
+                segment,
+                later,
+                committed,
+            } = open.view;
             match open.cursor.step(&mut self.disk, segment.len, committed) {
                 Ok(Step::Record(at, frame)) => {
                     self.failures.1 = 0;
@@ -150,9 +157,19 @@ impl<D: JournalDisk> JournalReader<D> {
                     self.bad_piece(&mut open, piece);
                     self.open = Some(open);
                 }
-                Ok(Step::End) => self.at_end(open, later, committed),
+                Ok(Step::End) if committed == self.ledger.committed() => {
+                    self.at_end(open, later, committed);
+                }
+                Ok(Step::End) => {
+                    let view = self.look(|state| Some(state.find(segment.id)?.0));
+                    // `None`: all of it was acknowledged, and it is gone.
+                    self.open = view.map(|view| {
+                        open.view = view;
+                        open
+                    });
+                }
                 Err(error) => {
-                    let path = open.id.path(&self.dir);
+                    let path = open.view.segment.id.path(&self.dir);
                     // Its place is kept: the cursor goes on where it stands.
                     let result = self.failed(segment, Operation::Read, error, later, committed);
                     if result.is_err() {
@@ -214,7 +231,7 @@ impl<D: JournalDisk> JournalReader<D> {
         };
         if let Some(left) = first_left.filter(|left| left.id > self.base.segment) {
             self.base = Place::start(left.id);
-            let leaves = |open: &Open<D::File>| open.id < left.id;
+            let leaves = |open: &Box<Open<D::File>>| open.view.segment.id < left.id;
             if self.open.as_ref().is_some_and(leaves) {
                 // Its space is free only when it is closed.
                 self.open = None;
@@ -246,21 +263,32 @@ impl<D: JournalDisk> JournalReader<D> {
         &self.fresh
     }
 
+    /// What the ledger shows of a segment, and what was committed, at one moment.
+    fn look(&self, which: impl FnOnce(&State) -> Option<Segment>) -> Option<View> {
+        let state = self.ledger.state();
+        let segment = which(&state)?;
+        Some(View {
+            segment,
+            later: state.find(segment.id).and_then(|(_, later)| later),
+            committed: state.committed,
+        })
+    }
+
     /// The segment in which the next record is; `None`: look again.
-    fn opened(&mut self) -> Result<Option<Open<D::File>>, JournalError> {
+    fn opened(&mut self) -> Result<Option<Box<Open<D::File>>>, JournalError> {
         if let Some(open) = self.open.take() {
             return Ok(Some(open));
         }
-        let (segment, later, committed) = {
-            let state = self.ledger.state();
-            let segment = state.holding(self.next_seq);
-            let later = segment.and_then(|s| state.find(s.id)?.1);
-            (segment, later, state.committed)
-        };
-        let Some(segment) = segment else {
-            self.pass_over(None, committed);
+        let Some(view) = self.look(|state| state.holding(self.next_seq)) else {
+            // There is not one segment.
+            self.pass_over(None, self.ledger.committed());
             return Ok(None);
         };
+        let View {
+            segment,
+            later,
+            committed,
+        } = view;
         if segment.unreadable {
             self.pass_over(later, committed);
             return Ok(None);
@@ -269,11 +297,11 @@ impl<D: JournalDisk> JournalReader<D> {
             Ok(file) => {
                 let place = self.place_in(segment.id);
                 let cursor = Cursor::new(file, segment.id.salt, place.offset, place.seq);
-                Ok(Some(Open {
-                    id: segment.id,
+                Ok(Some(Box::new(Open {
+                    view,
                     cursor,
                     damaged: false,
-                }))
+                })))
             }
             Err(error) => {
                 self.failed(segment, Operation::Open, error, later, committed)?;
@@ -294,7 +322,7 @@ impl<D: JournalDisk> JournalReader<D> {
 
     fn give_out(&mut self, frame: &Frame, at: u64, open: &Open<D::File>) -> Record {
         let place = Place {
-            segment: open.id,
+            segment: open.view.segment.id,
             offset: at,
             seq: frame.seq,
         };
@@ -332,7 +360,7 @@ impl<D: JournalDisk> JournalReader<D> {
     /// Keeps and counts a piece that is no record.
     fn bad_piece(&mut self, open: &mut Open<D::File>, piece: std::ops::Range<u64>) {
         open.damaged = true;
-        let at = (open.id, piece.end);
+        let at = (open.view.segment.id, piece.end);
         if at <= self.counted_at {
             return;
         }
@@ -340,7 +368,7 @@ impl<D: JournalDisk> JournalReader<D> {
         let kind = &["bad_record"];
         let damage = &self.ledger.metrics().events.journal_damage;
         damage.with_label_values(kind).inc();
-        let file = open.id.file_name();
+        let file = open.view.segment.id.file_name();
         log::error!(
             "the event journal: bytes {} to {} of {file} are damaged and passed over",
             piece.start,
@@ -356,7 +384,7 @@ impl<D: JournalDisk> JournalReader<D> {
     }
 
     /// All of a segment is read.
-    fn at_end(&mut self, open: Open<D::File>, later: Option<Segment>, committed: u64) {
+    fn at_end(&mut self, open: Box<Open<D::File>>, later: Option<Segment>, committed: u64) {
         match later {
             // Its first record comes next, or a later one.
             Some(later) => self.lost_up_to(later.id.first - 1, !open.damaged),
