@@ -99,7 +99,11 @@ impl<J: Journal> Sending<J> {
             let now = Instant::now();
             self.look(now);
             if self.work.parts.interrupt.is_stopped() {
-                let end = *stop_at.get_or_insert(now + self.work.parts.stop_time);
+                let end = *stop_at.get_or_insert_with(|| {
+                    // Whoever filled the journal has ended by now: what it wrote last counts.
+                    self.work.look_again();
+                    now + self.work.parts.stop_time
+                });
                 if now >= end || self.is_finished() {
                     break;
                 }
@@ -185,13 +189,16 @@ impl<J: Journal> Sending<J> {
 
     /// Does what can be done now; how long it may wait then.
     fn turn(&mut self, now: Instant) -> Duration {
-        let look = self.look_at.saturating_duration_since(now);
+        let until = |at: Instant| at.saturating_duration_since(now);
+        let look = until(self.look_at);
         let pause = match &mut self.sink {
             Sink::Unknown => look,
             Sink::Kafka(kafka) => kafka.turn(&mut self.work, now),
             Sink::File(file) => file.turn(&mut self.work, now),
         };
-        pause.min(look)
+        let journal = self.work.journal_at().filter(|at| *at > now);
+        let journal = journal.map_or(look, until);
+        pause.min(look).min(journal)
     }
 
     /// Waits for `pause`, or until something happens. False when nobody is left who could stop it.

@@ -58,6 +58,11 @@ impl Reason {
         self.0 == Code::InvalidTimestamp
     }
 
+    /// Kafka has not seen the record, or its answer was not waited for: the producer gave up for another reason.
+    pub fn is_purge(self) -> bool {
+        matches!(self.0, Code::PurgeQueue | Code::PurgeInflight)
+    }
+
     /// The value of the label `reason`; one of a few.
     pub fn label(self) -> &'static str {
         match self.0 {

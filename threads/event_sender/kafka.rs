@@ -160,17 +160,12 @@ impl ToKafka {
             (None, None) => String::new(),
         };
         self.react(work, &news, now);
-        self.replace(
-            work,
-            if news.suspect.is_some() {
-                "refused"
-            } else {
-                "failed"
-            },
-            &why,
-        );
+        let refused = news.suspect.is_some();
+        self.replace(work, if refused { "refused" } else { "failed" }, &why);
         match news.suspect {
             Some((seq, reason)) => {
+                // The next try brings news: it need not wait.
+                self.retry_at = None;
                 work.window.careful_to(Some(seq));
                 let size = reason.is_size();
                 let suspicion = self
@@ -210,7 +205,9 @@ impl ToKafka {
                 }
                 (false, true) => {
                     work.window.back(token);
-                    news.later = Some(reason);
+                    if !reason.is_purge() {
+                        news.later = Some(reason);
+                    }
                 }
             }
         }

@@ -226,6 +226,16 @@ impl<J: Journal> Work<J> {
         }
     }
 
+    /// The journal may have more than was known.
+    pub fn look_again(&mut self) {
+        self.exhausted = false;
+    }
+
+    /// When the journal is to be asked again after it has failed.
+    pub fn journal_at(&self) -> Option<Instant> {
+        self.journal_at
+    }
+
     /// Everything in the journal is done with.
     pub fn is_idle(&self) -> bool {
         self.exhausted && !self.pending && self.window.is_empty()
