@@ -88,7 +88,7 @@ enum Source {
     /// From `batches`.
     Live(LineBatch),
     /// From the files.
-    Stored(StoredChunk),
+    Stored(Box<StoredChunk>),
 }
 
 struct Sending {
@@ -362,7 +362,8 @@ impl Sending {
                     let lines = u32::try_from(chunk.lines.spans.len()).unwrap_or(u32::MAX);
                     let bytes = chunk.lines.buffer.len();
                     let now = Instant::now();
-                    self.window.push(Source::Stored(chunk), lines, bytes, now);
+                    self.window
+                        .push(Source::Stored(Box::new(chunk)), lines, bytes, now);
                 }
                 Ok(None) => break,
                 Err(error) => {

@@ -167,7 +167,7 @@ fn health_and_readiness() {
     assert_eq!(get("/healthz", &|_| {}), (200, r#"{"status":"ok"}"#.into()));
     let parts = |nats: &str, logs: &str| {
         format!(
-            r#""parts":{{"nats":{{{nats}}},"logs":{{{logs}}},"http":{{"state":"ready","needed":true,"reason":""}},"etcd":{{"state":"not ready","needed":false,"reason":"not yet"}},"application":{{"state":"not ready","needed":false,"reason":"not yet"}},"kubernetes":{{"state":"not ready","needed":false,"reason":"not yet"}},"kafka":{{"state":"not ready","needed":false,"reason":"not yet"}}}}}}"#
+            r#""parts":{{"nats":{{{nats}}},"logs":{{{logs}}},"http":{{"state":"ready","needed":true,"reason":""}},"etcd":{{"state":"not ready","needed":false,"reason":"not yet"}},"application":{{"state":"not ready","needed":false,"reason":"not yet"}},"kubernetes":{{"state":"not ready","needed":false,"reason":"not yet"}},"kafka":{{"state":"not ready","needed":false,"reason":"not yet"}},"collector":{{"state":"not ready","needed":false,"reason":"not yet"}}}}}}"#
         )
     };
     let written = r#""state":"ready","needed":false,"reason":"log lines are written""#;

@@ -135,9 +135,9 @@ impl<'a> Reader<'a> {
     }
 
     /// One of a few words.
-    pub fn choice<T: Copy>(&mut self, name: &str, words: &[(&'static str, T)], default: T) -> T
+    pub fn choice<T>(&mut self, name: &str, words: &[(&'static str, T)], default: T) -> T
     where
-        T: PartialEq,
+        T: Copy + PartialEq,
     {
         let allowed = words.iter().map(|(word, _)| *word).collect::<Vec<_>>();
         let find = |text: &str| words.iter().find(|(word, _)| *word == text);

@@ -231,8 +231,8 @@ impl<D: JournalDisk> JournalReader<D> {
         };
         if let Some(left) = first_left.filter(|left| left.id > self.base.segment) {
             self.base = Place::start(left.id);
-            let leaves = |open: &Box<Open<D::File>>| open.view.segment.id < left.id;
-            if self.open.as_ref().is_some_and(leaves) {
+            let open = self.open.as_deref();
+            if open.is_some_and(|open| open.view.segment.id < left.id) {
                 // Its space is free only when it is closed.
                 self.open = None;
             }
