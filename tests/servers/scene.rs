@@ -143,9 +143,11 @@ pub fn events(cim: &Cim) -> Vec<Value> {
     let event = |text| {
         let mut event: Value = serde_json::from_str(text).expect("an event is JSON");
         assert!(event["eventTime"].take().is_i64());
-        event
+        // Those of the application say more of their source.
+        let is_own = event["sourceHeaders"].get("vendorId").is_none();
+        is_own.then_some(event)
     };
-    text.lines().map(event).collect()
+    text.lines().filter_map(event).collect()
 }
 
 /// Waits until CIM has raised more than `before` events and as many as `count`, and returns those.
