@@ -29,8 +29,8 @@ run: build-tools ## build CIM and start it standalone (ARGS="..." goes to cim; f
 	$(CARGO) run --release $(LOCKED) --bin cim -- $(ARGS)
 
 .PHONY: release
-release: build-tools ## build the optimised binary, target/release/cim
-	$(CARGO) build --release $(LOCKED) --bin cim
+release: build-tools ## build the optimised binary, target/release/cim (FEATURES=kafka-tls: TLS and SASL towards Kafka; needs perl)
+	$(CARGO) build --release $(LOCKED) --bin cim $(if $(FEATURES),--features '$(FEATURES)')
 
 .PHONY: test
 test: build-tools ## unit, property and whole-daemon tests; needs no network and no other program
