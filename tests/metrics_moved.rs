@@ -15,12 +15,20 @@ use std::io::Write;
 use std::net::TcpStream;
 use std::sync::Arc;
 
+use cim::events::journal::{Fsync, JournalLimits};
 use cim::events::{OwnEvent, OwnEvents};
 use cim::identity::{Host, Identity};
 use cim::limits::{CONFIG_ANSWERS, OWN_EVENTS};
 use cim::metrics::Metrics;
 use cim::options::Names;
-use servers::{Behaviour, EtcdGateway, Kube, Reply, ReplyStatus, TestApp};
+use cim::progress::Progress;
+use cim::tap::{Batch, Span};
+use cim::threads::journal_writer::JournalThread;
+use cim::threads::spawn::NOTICES;
+use crossbeam_channel::bounded;
+use servers::{
+    Behaviour, BrokerError, Collector, EtcdGateway, Kube, MockKafka, Reply, ReplyStatus, TestApp,
+};
 use support::disk::Mount;
 use support::nats::{event, log, publish};
 use support::{Cim, Load, Options, PATIENCE, Signal, eventually, metrics};
@@ -217,7 +225,7 @@ fn configuration(moved: &mut Moved) {
     app.on("/updateConfig", Behaviour::Never);
     etcd.put(&key("app.json", 6), "[]");
     let flood = || (0..CONFIG_ANSWERS * 2).for_each(|_| wire.publish("CONFIG", foreign.as_bytes()));
-    moved.until(&cim, "cim_inbox_dropped_total CONFIG", flood);
+    moved.until(&cim, "cim_config_skipped_total too_many_answers", flood);
 }
 
 /// More events of CIM's own than are taken: no daemon raises so many at once.
@@ -231,6 +239,148 @@ fn own_events(moved: &mut Moved) {
 }
 
 /// Runs the situations side by side: some of them wait for `SINK_STALL`.
+/// A collector that goes away with lines in flight, comes back, and goes again.
+fn collector(moved: &mut Moved) {
+    let collector = Collector::start();
+    let cim = Cim::start(
+        Options::new()
+            .mode("TCP", "text")
+            .infra("logging_svc_url", collector.address().to_string())
+            .infra("enable_retrx", "true"),
+    );
+    let mut wire = cim.client();
+    wire.publish_log(APP, ID, b"a line");
+    moved.until(&cim, "Total_msg_sent_to_tcp", || {});
+    collector.freeze();
+    let line = publish("LOG", None, &log(APP, ID, &[b'x'; 100_000]));
+    // Far more than two kernels hold, and less than CIM keeps in flight.
+    (0..35).for_each(|_| wire.send(&line));
+    moved.until(&cim, "cim_log_lines_sent_total", || {});
+    eventually(PATIENCE, || {
+        cim.metric("cim_log_lines_sent_total", &[("sink", "tcp")]) > 10.0
+    });
+    collector.kill();
+    moved.until(&cim, "cim_log_lines_handed_back_total", || {});
+    moved.until(&cim, "tcp_disconnect_count", || {});
+    moved.until(&cim, "cim_log_sink_outages_total", || {});
+    moved.until(&cim, "cim_log_backlog_lines", || {});
+    moved.until(&cim, "cim_log_backlog_bytes", || {});
+    moved.until(&cim, "cim_log_backlog_oldest_seconds", || {});
+    collector.thaw();
+    collector.restart();
+    moved.until(&cim, "cim_log_lines_retransmitted_total", || {});
+    collector.kill();
+    eventually(PATIENCE, || {
+        wire.publish_log(APP, ID, b"into the file");
+        cim.metric("cim_log_backlog_lines", &[]) > 0.0
+    });
+    cim.write_cim_json(&support::options::default_cim_json());
+    cim.signal(Signal::HUP);
+    moved.until(&cim, "cim_log_backlog_lost_total mode", || {
+        wire.publish_log(APP, ID, b"the mode is another one");
+    });
+}
+
+/// Kafka takes lines and events, but for one.
+fn kafka(moved: &mut Moved) {
+    const TOO_LARGE: BrokerError = BrokerError::RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE;
+    let kafka = MockKafka::start();
+    kafka.create_topic("LOGS", 1);
+    kafka.create_topic("EVENT", 1);
+    let brokers = kafka.bootstrap().join(",");
+    let options = || Options::new().env("CIM_KAFKA_BROKERS", &brokers);
+    let cim = Cim::start(options().mode("KAFKA", "text"));
+    cim.client().publish_log(APP, ID, b"a line");
+    moved.until(&cim, "cim_log_lines_kafka_total", || {});
+    drop(cim);
+    let cim = Cim::start(options());
+    let mut wire = cim.client();
+    wire.publish("EVENT", &event("taken"));
+    moved.until(&cim, "cim_events_delivered_total kafka", || {});
+    moved.until(&cim, "cim_events_sent_total kafka", || {});
+    // The batch, and then the event alone.
+    kafka.refuse(&[TOO_LARGE, TOO_LARGE]);
+    wire.publish("EVENT", &event("refused"));
+    moved.until(&cim, "cim_set_aside_total EVENT", || {});
+    moved.until(&cim, "cim_kafka_producers_replaced_total EVENT", || {});
+    moved.until(&cim, "cim_events_retried_total", || {});
+    kafka.refuse_no_more();
+    kafka.down();
+    wire.publish("EVENT", &event("waits"));
+    for series in [
+        "cim_journal_records",
+        "cim_journal_bytes",
+        "cim_journal_oldest_seconds",
+    ] {
+        moved.until(&cim, series, || {});
+    }
+}
+
+/// The journal finds a torn end at the start, and cannot be written then.
+fn journal(moved: &mut Moved) {
+    let dir = tempfile::tempdir().unwrap();
+    let options = || {
+        Options::new()
+            .env("CIM_STATE_DIR", dir.path())
+            .env("CIM_KAFKA_BROKERS", "127.0.0.1:1")
+    };
+    let mut cim = Cim::start(options());
+    let mut wire = cim.client();
+    wire.publish("EVENT", &event("stays"));
+    wire.ping_pong();
+    cim.kill9();
+    let segment = std::fs::read_dir(dir.path().join("journal"))
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .find(|path| path.extension().is_some_and(|end| end == "seg"))
+        .unwrap();
+    let mut file = std::fs::File::options().append(true).open(segment).unwrap();
+    file.write_all(b"the beginning of a record").unwrap();
+    let cim = Cim::start(options().before("ulimit -f 64"));
+    moved.until(&cim, "cim_journal_damage_total", || {});
+    let message = publish("EVENT", None, &event(&"x".repeat(100_000)));
+    cim.client().send(&message);
+    moved.until(&cim, "cim_journal_errors_total", || {});
+}
+
+/// A journal without room, and an end: no daemon fills one so soon.
+fn journal_full(moved: &mut Moved) {
+    let dir = tempfile::tempdir().unwrap();
+    let metrics = Arc::new(Metrics::new("cnf-0").unwrap());
+    let limits = JournalLimits {
+        bytes_max: 1200,
+        segment_bytes: 400,
+        fsync: Fsync::Never,
+    };
+    let (journal, _reader) = cim::events::journal::open(dir.path(), limits, &metrics).unwrap();
+    let (batches, batches_in) = bounded(64);
+    let (raised, raised_in) = bounded(1);
+    let (stop, stopped) = bounded(0);
+    let thread = JournalThread {
+        batches: batches_in,
+        raised: raised_in,
+        stop: stopped,
+        journal,
+        progress: Progress::new(|| {}),
+        metrics: Arc::clone(&metrics),
+    };
+    let thread = thread.spawn(&bounded(NOTICES).0).unwrap();
+    for seq in 1..=64 {
+        let batch = Batch {
+            seq,
+            buffer: vec![0; 100].into(),
+            spans: vec![Span { start: 0, len: 100 }],
+            flush: false,
+            ack: None,
+            acks: Vec::new(),
+        };
+        batches.send_timeout(batch, PATIENCE).unwrap();
+    }
+    drop((batches, raised, stop));
+    thread.join().unwrap();
+    moved.see_text(&String::from_utf8(metrics.render().unwrap()).unwrap());
+}
+
 fn run(situations: &[fn(&mut Moved)]) -> Moved {
     let mut all = Moved::default();
     std::thread::scope(|scope| {
@@ -280,6 +430,10 @@ fn every_declared_series_is_moved_by_what_it_counts() {
         io_error,
         configuration,
         own_events,
+        collector,
+        kafka,
+        journal,
+        journal_full,
     ]);
     let never: Vec<_> = declared()
         .into_iter()
