@@ -623,3 +623,9 @@ pub const LOCAL_COLLECTOR_TIME: Duration = Duration::from_secs(3);
 pub const EVENTS_STOP_TIME: Duration = Duration::from_secs(3);
 /// Bytes of the records that are set aside, in both generations of their file.
 pub const SET_ASIDE_BYTES: u64 = 8 << 20;
+
+/// Bytes of log lines that are kept after the collector's kernel has acknowledged them: what a kernel may hold unread, some 3 MiB where
+/// nobody has changed it.
+pub const TCP_TAIL_BYTES: usize = 4 << 20;
+/// Time that they are kept: a collector that has not read them by then lets others wait for longer than [`SINK_STALL`].
+pub const TCP_TAIL_TIME: Duration = Duration::from_secs(10);

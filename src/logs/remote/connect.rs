@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Sender, bounded};
 
 use super::kafka::{BatchBytes, KafkaLogs};
+use super::tail::Legacy;
 use super::tcp::TcpSink;
 use super::wanted::Wanted;
 use super::{Remote, RemoteError};
@@ -25,6 +26,7 @@ pub struct Connector {
     kubernetes: Option<Sender<Command>>,
     resolver: CachingResolver,
     batch_bytes: BatchBytes,
+    legacy: Legacy,
     told: Throttle,
 }
 
@@ -36,6 +38,7 @@ impl Connector {
             kubernetes,
             resolver: CachingResolver::default(),
             batch_bytes: BatchBytes::default(),
+            legacy: Legacy::default(),
             told: Throttle::default(),
         }
     }
@@ -53,7 +56,8 @@ impl Connector {
                 let local = local_port.as_deref().and_then(|port| self.local(port));
                 let address = local.as_deref().or(service.as_deref());
                 let address = address.ok_or(RemoteError::NoAddress("logging_svc_url"))?;
-                Ok(Box::new(TcpSink::connect(&self.resolver, address)?))
+                let sink = TcpSink::connect(&self.resolver, address, &self.legacy)?;
+                Ok(Box::new(sink))
             }
             Wanted::Kafka { brokers, client_id } => {
                 if brokers.is_empty() {

@@ -2,12 +2,13 @@
 //!
 //! ```text
 //! wanted.rs   which one the settings name     connect.rs   from there to one that works      window.rs   what is in flight
-//! tcp.rs      lines as bytes, each with \n    unacknowledged.rs   what the peer's kernel has
+//! tcp.rs      lines as bytes, each with \n    unacknowledged.rs   what the peer's kernel has      tail.rs   what a peer may yet lose
 //! kafka.rs    lines as records of topic LOGS
 //! ```
 
 pub mod connect;
 pub mod kafka;
+pub mod tail;
 pub mod tcp;
 mod unacknowledged;
 pub mod wanted;

@@ -5,7 +5,7 @@
 //! noticed (keep-alive while nothing is under way, `TCP_USER_TIMEOUT` while something is), and what a peer says is thrown away.
 //!
 //! The caller keeps the lines until they have arrived; here they are bytes on their way, and marks that say where in the
-//! stream the lines of a chunk end.
+//! stream the lines of a chunk end. What has arrived of late is kept too: see [`super::tail`].
 
 use std::collections::VecDeque;
 use std::io::{self, Read, Write};
@@ -22,6 +22,7 @@ use ureq::http::Uri;
 use ureq::unversioned::resolver::Resolver;
 use ureq::unversioned::transport::NextTimeout;
 
+use super::tail::{Legacy, Tail};
 use super::unacknowledged::Unacknowledged;
 use super::{Arrived, Remote, RemoteError};
 use crate::limits;
@@ -42,16 +43,28 @@ pub struct TcpSink {
     acknowledged: u64,
     /// Lines that have not arrived, in their order.
     marks: VecDeque<Mark>,
+    /// Their bytes.
+    under_way: VecDeque<u8>,
+    /// Lines that have arrived of late.
+    tail: Tail,
+    legacy: Legacy,
 }
 
 /// Consecutive lines of one chunk.
 #[derive(Debug)]
 struct Mark {
-    chunk: u64,
+    /// `None`: lines that an earlier connection has sent before; nobody waits for them.
+    chunk: Option<u64>,
     lines: u32,
     /// Where they begin and end, in bytes since the beginning of the connection.
     begin: u64,
     end: u64,
+}
+
+impl Mark {
+    fn bytes(&self) -> usize {
+        usize::try_from(self.end - self.begin).unwrap_or(usize::MAX)
+    }
 }
 
 impl TcpSink {
@@ -59,7 +72,11 @@ impl TcpSink {
     ///
     /// # Errors
     /// The name is not found, nobody takes the connection, or the kernel does not tell what is acknowledged.
-    pub fn connect(resolver: &CachingResolver, address: &str) -> Result<Self, RemoteError> {
+    pub fn connect(
+        resolver: &CachingResolver,
+        address: &str,
+        legacy: &Legacy,
+    ) -> Result<Self, RemoteError> {
         let until = Instant::now() + limits::TCP_FIND_TIME;
         let mut failure = None;
         for peer in find(resolver, address)? {
@@ -68,7 +85,7 @@ impl TcpSink {
                 break;
             }
             match open(peer, left.min(limits::TCP_CONNECT_TIME)) {
-                Ok(stream) => return Self::of(stream, peer),
+                Ok(stream) => return Self::of(stream, peer, legacy.clone()),
                 Err(source) => failure = Some((peer, source)),
             }
         }
@@ -93,20 +110,42 @@ impl TcpSink {
         self.marks.is_empty()
     }
 
-    fn of(stream: TcpStream, peer: SocketAddr) -> Result<Self, RemoteError> {
+    fn of(stream: TcpStream, peer: SocketAddr, legacy: Legacy) -> Result<Self, RemoteError> {
         let local = stream.local_addr().map_err(|error| broken(peer, error))?;
         let unacknowledged = Unacknowledged::of(local, peer);
         let unacknowledged = unacknowledged.map_err(|source| blind(peer, source))?;
+        let waiting = legacy.inherit();
+        let mut marks = VecDeque::new();
+        if !waiting.is_empty() {
+            marks.push_back(Mark {
+                chunk: None,
+                lines: 0,
+                begin: 0,
+                end: waiting.len() as u64,
+            });
+        }
         Ok(Self {
             stream,
             peer,
             unacknowledged,
-            waiting: Vec::new(),
+            under_way: waiting.iter().copied().collect(),
+            waiting,
             start: 0,
             written: 0,
             acknowledged: 0,
-            marks: VecDeque::new(),
+            marks,
+            tail: Tail::default(),
+            legacy,
         })
+    }
+
+    /// A peer that resets the connection may have been killed, and has lost what it had not read then.
+    fn bequeath(&mut self) {
+        let mut lines = self.tail.take(Instant::now());
+        let repeated = self.marks.front().filter(|mark| mark.chunk.is_none());
+        let repeated = repeated.map_or(0, Mark::bytes);
+        lines.extend(self.under_way.iter().take(repeated));
+        self.legacy.leave(lines);
     }
 
     fn has_room(&self) -> bool {
@@ -165,20 +204,23 @@ impl TcpSink {
             Err(source) => return Err(blind(self.peer, source)),
         }
         let waited_for = self.marks.len();
+        let now = Instant::now();
         while let Some(mark) = self.marks.front() {
             if mark.end > self.acknowledged {
                 break;
             }
-            match arrived.last_mut() {
-                Some(last) if last.chunk == mark.chunk && last.rejected.is_none() => {
+            match (mark.chunk, arrived.last_mut()) {
+                (None, _) => {}
+                (Some(chunk), Some(last)) if last.chunk == chunk && last.rejected.is_none() => {
                     last.lines = last.lines.saturating_add(mark.lines);
                 }
-                _ => arrived.push(Arrived {
-                    chunk: mark.chunk,
+                (Some(chunk), _) => arrived.push(Arrived {
+                    chunk,
                     lines: mark.lines,
                     rejected: None,
                 }),
             }
+            self.tail.add(self.under_way.drain(..mark.bytes()), now);
             self.marks.pop_front();
         }
         if self.marks.is_empty() {
@@ -242,14 +284,17 @@ impl Remote for TcpSink {
             return Ok(false);
         }
         let offset = self.written.saturating_sub(self.start as u64);
-        let begin = offset + self.waiting.len() as u64;
+        let from = self.waiting.len();
+        let begin = offset + from as u64;
         format(&mut self.waiting);
         self.waiting.push(b'\n');
+        self.under_way
+            .extend(self.waiting.get(from..).unwrap_or_default());
         let end = offset + self.waiting.len() as u64;
         match self.marks.back_mut() {
             // One that is under way already would arrive later than it need.
             Some(last)
-                if last.chunk == chunk
+                if last.chunk == Some(chunk)
                     && last.begin >= self.written
                     && end - last.begin <= limits::TCP_MARK_BYTES =>
             {
@@ -257,7 +302,7 @@ impl Remote for TcpSink {
                 last.end = end;
             }
             _ => self.marks.push_back(Mark {
-                chunk,
+                chunk: Some(chunk),
                 lines: 1,
                 begin,
                 end,
@@ -268,6 +313,16 @@ impl Remote for TcpSink {
 
     /// Returns before `wait` is over once something has arrived, or there is room where there was none.
     fn turn(&mut self, wait: Duration, arrived: &mut Vec<Arrived>) -> Result<(), RemoteError> {
+        let result = self.work(wait, arrived);
+        if let Err(RemoteError::Broken { .. }) = result {
+            self.bequeath();
+        }
+        result
+    }
+}
+
+impl TcpSink {
+    fn work(&mut self, wait: Duration, arrived: &mut Vec<Arrived>) -> Result<(), RemoteError> {
         let until = Instant::now() + wait;
         let had_room = self.has_room();
         let mut look = limits::TCP_LOOK_FIRST;

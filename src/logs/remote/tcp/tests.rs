@@ -28,7 +28,7 @@ fn listener(window: usize) -> TcpListener {
 fn pair(window: usize) -> (TcpSink, TcpStream) {
     let listener = listener(window);
     let address = listener.local_addr().unwrap().to_string();
-    let sink = TcpSink::connect(&CachingResolver::default(), &address).unwrap();
+    let sink = TcpSink::connect(&CachingResolver::default(), &address, &Legacy::default()).unwrap();
     let (peer, _) = listener.accept().unwrap();
     peer.set_nonblocking(true).unwrap();
     (sink, peer)
@@ -433,7 +433,11 @@ fn every_address_of_a_name_is_tried() {
     // Where localhost has two addresses, nobody listens on one of them.
     let listener = listener(0);
     let port = listener.local_addr().unwrap().port();
-    let sink = TcpSink::connect(&CachingResolver::default(), &format!("localhost:{port}"));
+    let sink = TcpSink::connect(
+        &CachingResolver::default(),
+        &format!("localhost:{port}"),
+        &Legacy::default(),
+    );
     assert_eq!(sink.unwrap().peer(), listener.local_addr().unwrap());
 }
 
@@ -441,14 +445,20 @@ fn every_address_of_a_name_is_tried() {
 fn nobody_there_is_said_with_the_address() {
     let port = listener(0).local_addr().unwrap().port();
     let address = format!("localhost:{port}");
-    let error = TcpSink::connect(&CachingResolver::default(), &address).unwrap_err();
+    let error =
+        TcpSink::connect(&CachingResolver::default(), &address, &Legacy::default()).unwrap_err();
     let RemoteError::Unreachable { last, source, .. } = &error else {
         panic!("{error:?}");
     };
     assert!(last.ends_with(&format!(":{port}")), "{last}");
     assert_eq!(source.kind(), io::ErrorKind::ConnectionRefused);
     assert!(error.to_string().contains(&address), "{error}");
-    let error = TcpSink::connect(&CachingResolver::default(), "no spaces:1").unwrap_err();
+    let error = TcpSink::connect(
+        &CachingResolver::default(),
+        "no spaces:1",
+        &Legacy::default(),
+    )
+    .unwrap_err();
     assert!(matches!(error, RemoteError::NotFound { .. }), "{error:?}");
 }
 
