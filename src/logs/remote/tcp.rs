@@ -322,10 +322,24 @@ impl Remote for TcpSink {
 }
 
 impl TcpSink {
+    /// Waits for the socket for at most `time`, and for the peer's last word.
+    fn hear(&mut self, time: Duration, arrived: &mut Vec<Arrived>) -> Result<(), RemoteError> {
+        if self.wait(time)?
+            && let Err(error) = self.discard()
+        {
+            // The last thing a peer that closes in good order has acknowledged.
+            let _ = self.look(arrived);
+            return Err(error);
+        }
+        Ok(())
+    }
+
     fn work(&mut self, wait: Duration, arrived: &mut Vec<Arrived>) -> Result<(), RemoteError> {
         let until = Instant::now() + wait;
         let had_room = self.has_room();
         let mut look = limits::TCP_LOOK_FIRST;
+        // Before anything is written: that a peer has closed in good order shows only until it resets the connection for it.
+        self.hear(Duration::ZERO, arrived)?;
         loop {
             let written = self.write();
             // Also when the connection is broken: what has arrived by then is said.
@@ -341,13 +355,7 @@ impl TcpSink {
                 left
             };
             look = (look * 2).min(limits::TCP_LOOK_LAST);
-            if self.wait(pause)?
-                && let Err(error) = self.discard()
-            {
-                // The last thing a peer that closes in good order has acknowledged.
-                let _ = self.look(arrived);
-                return Err(error);
-            }
+            self.hear(pause, arrived)?;
             if news || left.is_zero() {
                 return Ok(());
             }
