@@ -1,5 +1,7 @@
 //! The events that CIM raises itself (CONTRACT section 7): what each carries, and its JSON as the original writes it.
 
+use memchr::memmem;
+
 use super::parts::{base_headers, pairs};
 use crate::identity::Identity;
 use crate::limits::OWN_EVENT_TEXT_BYTES;
@@ -159,13 +161,33 @@ impl OwnEvent {
             out.extend_from_slice(b",\"additionalInfo\":");
             pairs(bounded(&additional), usize::MAX, &mut out);
         }
-        out.extend_from_slice(b",\"sourceHeaders\":{");
+        out.extend_from_slice(HEADERS);
         base_headers(identity, &mut out);
-        out.extend_from_slice(b"},");
+        out.extend_from_slice(BEHIND_HEADERS);
         json::member("containerId", identity.container_id.as_bytes(), &mut out);
         out.push(b'}');
         out
     }
+}
+
+/// What is before the headers, and what is behind them. In a text each quote has a backslash: neither is ever part of one.
+const HEADERS: &[u8] = b",\"sourceHeaders\":{";
+const BEHIND_HEADERS: &[u8] = b"},";
+
+/// Appends `value`, made by [`OwnEvent::json`], as an event of whoever `identity` describes: one that was raised before Kubernetes
+/// answered does not have all of it.
+pub fn with_headers(value: &[u8], identity: &Identity, out: &mut Vec<u8>) {
+    let parts = memmem::find(value, HEADERS).and_then(|at| {
+        let (head, rest) = value.split_at_checked(at + HEADERS.len())?;
+        let end = memmem::rfind(rest, b"},\"containerId\":")?;
+        Some((head, rest.get(end..)?))
+    });
+    let Some((head, tail)) = parts else {
+        return out.extend_from_slice(value);
+    };
+    out.extend_from_slice(head);
+    base_headers(identity, out);
+    out.extend_from_slice(tail);
 }
 
 /// The pairs of a list, each value cut at [`OWN_EVENT_TEXT_BYTES`].

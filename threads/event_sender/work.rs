@@ -114,7 +114,8 @@ impl<J: Journal> Work<J> {
         match record.kind {
             Kind::Raised => {
                 ready.key.extend_from_slice(own::KEY.as_bytes());
-                ready.value.extend_from_slice(&record.payload);
+                let identity = self.parts.identity.load();
+                own::with_headers(&record.payload, &identity, &mut ready.value);
                 ready.time_ms = i64::try_from(record.time_ms).ok();
             }
             Kind::Event => {

@@ -271,3 +271,35 @@ fn every_event_is_defined_and_every_definition_is_whole() {
         }
     }
 }
+
+#[test]
+fn an_event_raised_before_kubernetes_answered_gets_the_headers_later() {
+    let bare = Identity {
+        container_id: "0123456789ab".into(),
+        ..Identity::resolve(&Default::default(), &Default::default()).0
+    };
+    let hostile = r#"a","sourceHeaders":{"podId":"x"},"containerId":"y""#;
+    let mut odd = identity();
+    odd.pod = hostile.into();
+    odd.container_id = hostile.into();
+    for event in all().into_iter().chain([OwnEvent::ConnectEtcdFailure {
+        error: hostile.to_owned(),
+    }]) {
+        for (from, to) in [
+            (&bare, identity()),
+            (&odd, identity()),
+            (&bare, odd.clone()),
+        ] {
+            let to = Identity {
+                container_id: from.container_id.clone(),
+                ..to
+            };
+            let mut out = Vec::new();
+            with_headers(&event.json(from, 5), &to, &mut out);
+            assert_eq!(out, event.json(&to, 5));
+        }
+    }
+    let mut out = Vec::new();
+    with_headers(b"{}", &identity(), &mut out);
+    assert_eq!(out, b"{}");
+}
