@@ -1,20 +1,21 @@
-//! A publisher of numbered lines on a thread of its own, and the check of what arrived.
+//! A publisher of numbered messages on a thread of its own, and the check of what arrived.
 
 use std::collections::VecDeque;
 use std::io::{BufRead, BufReader, Write};
 use std::net::SocketAddr;
+use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Instant;
 
-use super::nats::{log, publish};
+use super::nats::{event, log, publish};
 use super::{LOOK, NatsWire, PATIENCE};
 
-/// Lines of one write.
-const LINES_A_WRITE: u64 = 50;
+/// Messages of one write.
+const A_WRITE: u64 = 50;
 
-/// A publisher that sends as fast as it is let. Its lines are those of [`line`], numbered from 0.
+/// A publisher that sends as fast as it is let: lines ([`line`]) or events ([`event_name`]), numbered.
 pub struct Load {
     shared: Arc<Shared>,
     threads: Vec<JoinHandle<()>>,
@@ -28,15 +29,39 @@ impl Load {
         connection: u32,
         ping_every: Option<u64>,
     ) -> Self {
-        let shared = Arc::new(Shared::default());
+        let container = container.to_owned();
+        Self::of(to, 0..u64::MAX, ping_every, move |number| {
+            let payload = log(&container, "0123456789ab", &line(connection, number));
+            publish("LOG", None, &payload)
+        })
+    }
+
+    /// Publishes the events with these numbers, with a PING after every write.
+    pub fn events(to: SocketAddr, numbers: Range<u64>) -> Self {
+        Self::of(to, numbers, Some(1), |number| {
+            publish("EVENT", None, &event(&event_name(number)))
+        })
+    }
+
+    /// Publishes what `message` makes of each of `numbers`.
+    pub fn of(
+        to: SocketAddr,
+        numbers: Range<u64>,
+        ping_every: Option<u64>,
+        message: impl Fn(u64) -> Vec<u8> + Send + 'static,
+    ) -> Self {
+        let shared = Arc::new(Shared {
+            sent: numbers.start.into(),
+            acknowledged: numbers.start.into(),
+            ..Shared::default()
+        });
         let wire = NatsWire::connect(to);
         let (mut out, answers) = (wire.stream(), wire.stream());
         out.set_write_timeout(None).unwrap();
         answers.set_read_timeout(None).unwrap();
         let (own, of_reader) = (Arc::clone(&shared), Arc::clone(&shared));
-        let container = container.to_owned();
         let writer = std::thread::spawn(move || {
-            own.publish(&mut out, &container, connection, ping_every);
+            own.publish(&mut out, numbers.end, ping_every, message);
             own.ended.store(true, SeqCst);
             // Closing would discard what the server has not read: the stream stays open in `answers`.
             let _ = out.shutdown(std::net::Shutdown::Write);
@@ -48,22 +73,22 @@ impl Load {
         }
     }
 
-    /// Lines that were handed to the kernel whole.
+    /// Messages up to this number were handed to the kernel whole.
     pub fn sent(&self) -> u64 {
         self.shared.sent.load(SeqCst)
     }
 
-    /// Lines before the last PING that was answered.
+    /// Messages up to this number came before a PING that was answered.
     pub fn acknowledged(&self) -> u64 {
         self.shared.acknowledged.load(SeqCst)
     }
 
-    /// The publisher has ended: it was told to, or the connection is gone.
+    /// The publisher has ended: all is sent, it was told to, or the connection is gone.
     pub fn ended(&self) -> bool {
         self.shared.ended.load(SeqCst)
     }
 
-    /// Ends the publisher, waits until the server has closed the connection, and returns how many lines were sent.
+    /// Ends the publisher, waits until the server has closed the connection, and returns how far it came.
     #[track_caller]
     pub fn stop(mut self) -> u64 {
         self.shared.stop.store(true, SeqCst);
@@ -71,7 +96,7 @@ impl Load {
         while !self.threads.iter().all(JoinHandle::is_finished) {
             assert!(
                 start.elapsed() < 3 * PATIENCE,
-                "the server has not closed a connection whose client has ended; {} lines sent, {} acknowledged",
+                "the server has not closed a connection whose client has ended; {} sent, {} acknowledged",
                 self.sent(),
                 self.acknowledged()
             );
@@ -90,7 +115,7 @@ struct Shared {
     acknowledged: AtomicU64,
     stop: AtomicBool,
     ended: AtomicBool,
-    /// How many lines had been sent before each PING that has no answer yet.
+    /// How far it had come before each PING that has no answer yet.
     pings: Mutex<VecDeque<u64>>,
 }
 
@@ -98,26 +123,27 @@ impl Shared {
     fn publish(
         &self,
         out: &mut impl Write,
-        container: &str,
-        connection: u32,
+        end: u64,
         ping_every: Option<u64>,
+        message: impl Fn(u64) -> Vec<u8>,
     ) {
         let mut block = Vec::new();
         let mut writes = 0;
         while !self.stop.load(SeqCst) {
             let first = self.sent.load(SeqCst);
-            block.clear();
-            for number in first..first + LINES_A_WRITE {
-                let payload = log(container, "0123456789ab", &line(connection, number));
-                block.extend(publish("LOG", None, &payload));
+            let next = end.min(first + A_WRITE);
+            if first == next {
+                return;
             }
+            block.clear();
+            (first..next).for_each(|number| block.extend(message(number)));
             if out.write_all(&block).is_err() {
                 return;
             }
-            self.sent.store(first + LINES_A_WRITE, SeqCst);
+            self.sent.store(next, SeqCst);
             writes += 1;
             if ping_every.is_some_and(|every| writes % every == 0) {
-                self.pings.lock().unwrap().push_back(first + LINES_A_WRITE);
+                self.pings.lock().unwrap().push_back(next);
                 if out.write_all(b"PING\r\n").is_err() {
                     return;
                 }
@@ -138,6 +164,20 @@ impl Shared {
             }
         }
     }
+}
+
+/// The name of event `number`.
+pub fn event_name(number: u64) -> String {
+    format!("E{number:07}")
+}
+
+/// The number of an event whose name is that of [`event_name`]; `text` is its JSON.
+#[track_caller]
+pub fn event_number(text: &[u8]) -> u64 {
+    let name = text.strip_prefix(b"{\"eventName\":\"E");
+    let digits = name.and_then(|name| std::str::from_utf8(name.get(..7)?).ok());
+    let number = digits.and_then(|digits| digits.parse().ok());
+    number.unwrap_or_else(|| panic!("not ours: {:?}", String::from_utf8_lossy(text)))
 }
 
 /// Line `number` of `connection`: 200 bytes or so.
