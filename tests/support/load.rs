@@ -216,3 +216,41 @@ pub fn check_in_order(lines: &[Vec<u8>], connections: u32) -> Vec<u64> {
     }
     next
 }
+
+/// What has become of numbered messages that were published in order.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Wanted, and not there.
+    pub lost: u64,
+    /// There once more.
+    pub doubled: u64,
+    /// There for the first time behind a later one.
+    pub reordered: u64,
+    /// Pieces in which one after another is there once more.
+    pub runs: u64,
+}
+
+/// Counts; `wanted` says which numbers must be there.
+pub fn tally(numbers: &[u64], wanted: impl Fn(u64) -> bool) -> Tally {
+    let mut tally = Tally::default();
+    let last = numbers.iter().copied().max().unwrap_or(0);
+    let mut seen = vec![false; last as usize + 1];
+    let (mut highest, mut doubled_before) = (None, None);
+    for &number in numbers {
+        if std::mem::replace(&mut seen[number as usize], true) {
+            tally.doubled += 1;
+            tally.runs += u64::from(doubled_before.is_none_or(|before| number <= before));
+            doubled_before = Some(number);
+            continue;
+        }
+        tally.reordered += u64::from(Some(number) < highest);
+        highest = highest.max(Some(number));
+        doubled_before = None;
+    }
+    let there = |number: u64| seen.get(number as usize).copied().unwrap_or(false);
+    // Beyond the last one too: the first that is not wanted ends it.
+    let behind = (last + 1..).take_while(|number| wanted(*number)).count() as u64;
+    let lost = (0..=last).filter(|number| wanted(*number) && !there(*number));
+    tally.lost = lost.count() as u64 + behind;
+    tally
+}
