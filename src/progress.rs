@@ -36,6 +36,10 @@ struct LaneProgress {
 pub struct Progress {
     routed: AtomicU64,
     lanes: [LaneProgress; LANES],
+    /// Batches of lane Remote that `log_sender` has handed over to `file_writer`, and how many of them are written. CIM's own lines
+    /// have no number of their own, so that numbers do not tell.
+    handed_over: AtomicU64,
+    written: AtomicU64,
     waiting: AtomicBool,
     wake: Box<dyn Fn() + Send + Sync>,
 }
@@ -55,6 +59,8 @@ impl Progress {
         Arc::new(Self {
             routed: AtomicU64::new(0),
             lanes: Default::default(),
+            handed_over: AtomicU64::new(0),
+            written: AtomicU64::new(0),
             waiting: AtomicBool::new(false),
             wake: Box::new(wake),
         })
@@ -85,6 +91,21 @@ impl Progress {
     pub fn done(&self, lane: Lane, seq: u64) {
         self.lane(lane).done.fetch_max(seq, SeqCst);
         self.notify();
+    }
+
+    /// `log_sender`: a batch is about to be handed over to `file_writer`.
+    pub fn handing_over(&self) {
+        self.handed_over.fetch_add(1, SeqCst);
+    }
+
+    /// `file_writer`: so many more batches that were handed over are written, or accounted for as dropped.
+    pub fn wrote(&self, batches: u64) {
+        self.written.fetch_add(batches, SeqCst);
+    }
+
+    /// Everything that was handed over is written.
+    pub fn is_all_written(&self) -> bool {
+        self.written.load(SeqCst) >= self.handed_over.load(SeqCst)
     }
 
     /// The last batch that is done on `lane`.

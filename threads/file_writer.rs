@@ -48,6 +48,8 @@ struct Taken {
     file: Option<u64>,
     stdout: Option<u64>,
     remote: Option<u64>,
+    /// Batches of lane Remote.
+    handed_over: u64,
 }
 
 impl Taken {
@@ -133,6 +135,7 @@ where
             let ack = batch.lines.ack.as_ref();
             self.files.append(container, lines, batch.backlog, ack, now);
         }
+        taken.handed_over += u64::from(batch.lane == Lane::Remote);
         if let Some(lane) = taken.lane(batch.lane) {
             *lane = (*lane).max(Some(batch.seq));
         }
@@ -149,6 +152,7 @@ where
             self.files.turn(true, now());
         }
         if self.files.lines() == 0 {
+            self.progress.wrote(std::mem::take(&mut taken.handed_over));
             for lane in [Lane::File, Lane::Stdout, Lane::Remote] {
                 if let Some(seq) = taken.lane(lane).and_then(Option::take) {
                     self.progress.done(lane, seq);

@@ -30,7 +30,7 @@ use crate::limits::{
     REPLAY_CHUNK_BYTES, REPLAY_STOP_TIME, REPLAY_WINDOW_BYTES, SINK_STALL,
 };
 use crate::logs::backlog::{Backlog, Replay, StoredChunk};
-use crate::logs::batch::LineBatch;
+use crate::logs::batch::{LineBatch, Lines};
 use crate::logs::format::LineForm;
 use crate::logs::remote::wanted::Wanted;
 use crate::logs::remote::window::{Chunk, Window};
@@ -211,6 +211,9 @@ impl Sending {
             } else if self.asked.is_none() {
                 wait = wait.min(outage.try_at.saturating_duration_since(now));
             }
+        } else if self.sink.is_none() && self.asked.is_none() {
+            // The connector was busy.
+            wait = wait.min(REMOTE_RETRY_FIRST);
         }
         wait
     }
@@ -241,7 +244,9 @@ impl Sending {
         }
         let is_known = self.parts.surroundings.identity.is_settled();
         let keeps = self.wanted.is_some() && self.retransmits();
-        if is_known && !keeps && !self.parts.backlog.is_empty() {
+        // Not while there is some on its way to the files.
+        let is_written = self.parts.progress.is_all_written();
+        if is_known && !keeps && is_written && !self.parts.backlog.is_empty() {
             self.parts.backlog.forget();
         }
     }
@@ -319,6 +324,9 @@ impl Sending {
     fn on_connection(&mut self, connection: Connection) {
         if self.asked != Some(connection.number) {
             // For a target that is not wanted any more: asked for again.
+            if let Ok(sink) = connection.sink {
+                self.end(sink);
+            }
             return self.ask();
         }
         self.asked = None;
@@ -329,10 +337,25 @@ impl Sending {
                 self.window.rewind();
                 if self.outage.is_none() {
                     self.is_steady();
+                } else {
+                    self.flush_files();
                 }
             }
             Err(error) => self.begin_outage(&error),
         }
+    }
+
+    /// What was handed over is written now.
+    fn flush_files(&mut self) {
+        let marker = LineBatch {
+            lane: Lane::Remote,
+            seq: 0,
+            flush: true,
+            copy: false,
+            backlog: false,
+            lines: Arc::new(Lines::none()),
+        };
+        self.hand_over(marker, false);
     }
 
     /// Lines go straight to the sink.
@@ -520,8 +543,7 @@ impl Sending {
     /// Lines of the files that were in flight are read again; live ones wait in the window. There is never one kind beside the other.
     fn drop_sink(&mut self) {
         if let Some(sink) = self.sink.take() {
-            // Librdkafka waits for its threads: that is not for this one, unless the other is busy too.
-            let _ = self.parts.connect.try_send(Request::End(sink));
+            self.end(sink);
         }
         if self.outage.is_some() {
             while let Some(chunk) = self.window.pop() {
@@ -532,6 +554,11 @@ impl Sending {
             }
             self.parts.replay.rewind();
         }
+    }
+
+    /// Librdkafka waits for its threads: that is not for this one, unless the other is busy too.
+    fn end(&self, sink: Box<dyn Remote + Send>) {
+        let _ = self.parts.connect.try_send(Request::End(sink));
     }
 
     /// Gives the sink up for a while.
@@ -563,7 +590,7 @@ impl Sending {
         }
         if is_new {
             remote.outages.with_label_values(&[name]).inc();
-            if name == "tcp" {
+            if name == "tcp" && !matches!(error, RemoteError::Ending) {
                 self.parts.own_events.raise(OwnEvent::LmaasTcpFailure);
             }
         }
@@ -591,10 +618,14 @@ impl Sending {
 
     /// Gives `batch` to `file_writer`.
     fn hand_over(&mut self, batch: LineBatch, backlog: bool) {
-        if let Some(outage) = &mut self.outage {
-            outage.handed = batch.seq;
-        }
-        let sent = self.parts.files.send(LineBatch { backlog, ..batch });
+        // Only what is in the files can be sent again: while the sink is there, and waits for that, no line stays in a buffer.
+        let flush = batch.flush || self.sink.is_some();
+        self.parts.progress.handing_over();
+        let sent = self.parts.files.send(LineBatch {
+            backlog,
+            flush,
+            ..batch
+        });
         if let Err(lost) = sent {
             // Only when `file_writer` is gone: there is nowhere to go.
             let LineBatch { lines, seq, .. } = lost.into_inner();
@@ -610,14 +641,11 @@ impl Sending {
         }
     }
 
-    /// During an outage without a sink: asks for one when it is time.
+    /// Without a sink: asks for one when it is time.
     fn try_again(&mut self) {
         let now = Instant::now();
-        let due = self
-            .outage
-            .as_ref()
-            .is_some_and(|outage| outage.try_at <= now);
-        if due && self.sink.is_none() {
+        let outage = self.outage.as_ref();
+        if outage.is_none_or(|outage| outage.try_at <= now) {
             self.ask();
         }
     }
@@ -628,7 +656,7 @@ impl Sending {
         let Some(outage) = &mut self.outage else {
             return;
         };
-        let stored = self.parts.progress.done_on(Lane::Remote) >= outage.handed;
+        let stored = self.parts.progress.is_all_written();
         let ready = self.sink.is_some() || self.target.is_none();
         let left = if retransmits && self.target.is_some() {
             self.parts.backlog.remaining().bytes

@@ -7,8 +7,6 @@ use crate::limits::{CATCH_UP_HOLD, CATCH_UP_PAUSE};
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Outage {
-    /// The last batch that `file_writer` was given.
-    pub(super) handed: u64,
     /// When a sink is asked for.
     pub(super) try_at: Instant,
     /// It was told and counted; not so while it is only that lines of an earlier run come first.
@@ -20,7 +18,6 @@ pub(super) struct Outage {
 impl Outage {
     pub(super) fn new(try_at: Instant) -> Self {
         Self {
-            handed: 0,
             try_at,
             is_told: false,
             hold_until: None,
