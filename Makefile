@@ -12,7 +12,7 @@ CARGO_TARGET_DIR ?= target
 TOOLS := CARGO_TARGET_DIR='$(CARGO_TARGET_DIR)' tests/tools.sh
 IMAGE ?= cim
 # What bench runs; with ARGS one of them alone.
-BENCH ?= $(if $(ARGS),pipeline,pipeline configuration)
+BENCH ?= $(if $(ARGS),pipeline,pipeline configuration delivery)
 # What fuzz runs, each for so many seconds.
 TARGET ?= $(basename $(notdir $(wildcard tests/fuzz/targets/*.rs)))
 SECONDS ?= 60
@@ -56,7 +56,7 @@ clippy: lint-tools ## clippy, a warning is an error
 	$(CARGO) clippy $(LOCKED) --all-targets -- -D warnings
 
 .PHONY: bench
-bench: bench-tools ## log lines and change sets with the release build: throughput, CPU, memory, latency (BENCH=pipeline ARGS="..." for one)
+bench: bench-tools ## log lines, change sets and delivery with the release build: throughput, CPU, memory, latency (BENCH=pipeline ARGS="..." for one)
 	@set -e; for bench in $(BENCH); do \
 		PATH="$$PATH:$(abspath $(CARGO_TARGET_DIR))/tools/usr/bin" $(CARGO) bench $(LOCKED) --bench $$bench $(if $(ARGS),-- $(ARGS)); \
 	done
@@ -88,6 +88,7 @@ lint-tools: build-tools
 	@$(TOOLS) lint
 bench-tools: build-tools
 	@$(if $(filter configuration,$(BENCH)),$(TOOLS) etcd)
+	@$(if $(filter delivery,$(BENCH)),$(TOOLS) kafka)
 fuzz-tools: build-tools
 	@$(TOOLS) fuzz
 integration-tools: build-tools

@@ -1,13 +1,18 @@
 //! The lines: what each looks like, and which container it belongs to.
 //!
 //! `<tag> c<connection, 2 digits> n<number, 10 digits> xxx…`, 256 bytes, 257 with the line end. Numbers count from 0 for
-//! each connection. When the lines do not fit the files that one container may keep, the next container takes over, so
+//! each connection. An event carries such a text, a shorter one, as a further fact. When the lines do not fit the files that one container may keep, the next container takes over, so
 //! the order within a connection can still be verified.
+
+use cim::wire::{EventFields, encode_event};
+use flatbuffers::FlatBufferBuilder;
 
 use crate::support::nats::{log, publish};
 
 /// Bytes of a line without its line end.
 pub const LINE_BYTES: usize = 256;
+/// Bytes of the text of an event: the event then has some 300.
+const EVENT_TEXT_BYTES: usize = 160;
 /// Lines that one container's files keep: 50 MB × 20 backups, with a margin for rotation.
 pub const LINES_A_CONTAINER: u64 = 3_500_000;
 const CONTAINER_ID: &str = "0123456789ab";
@@ -22,6 +27,8 @@ pub struct Lines {
     tag: String,
     /// Lines that one connection sends to one container.
     per_container: u64,
+    /// They travel as events.
+    are_events: bool,
 }
 
 impl Lines {
@@ -32,19 +39,63 @@ impl Lines {
         Self {
             tag: format!("bench{:08x}", nanos as u32),
             per_container: LINES_A_CONTAINER / u64::from(connections),
+            are_events: false,
+        }
+    }
+
+    /// Texts of events.
+    pub fn events(connections: u32) -> Self {
+        Self {
+            per_container: u64::MAX,
+            are_events: true,
+            ..Self::new(connections)
+        }
+    }
+
+    /// Bytes of a line without its line end.
+    pub fn bytes(&self) -> usize {
+        if self.are_events {
+            EVENT_TEXT_BYTES
+        } else {
+            LINE_BYTES
         }
     }
 
     /// Line 0 of `connection`, without its line end.
     pub fn first(&self, connection: u32) -> Vec<u8> {
         let mut line = format!("{} c{connection:02} n{:010} ", self.tag, 0).into_bytes();
-        line.resize(LINE_BYTES, b'x');
+        line.resize(self.bytes(), b'x');
         line
+    }
+
+    /// The line of this run that is somewhere in `record`.
+    pub fn within<'a>(&self, record: &'a [u8]) -> Option<&'a [u8]> {
+        let at = memchr::memmem::find(record, self.tag.as_bytes())?;
+        record.get(at..at + self.bytes())
+    }
+
+    /// What a publisher sends of line 0, and on which subject.
+    pub fn message(&self, connection: u32) -> (&'static str, Vec<u8>) {
+        let text = self.first(connection);
+        if !self.are_events {
+            return ("LOG", log(&format!("bench{:03}", 0), CONTAINER_ID, &text));
+        }
+        let mut builder = FlatBufferBuilder::new();
+        let fields = EventFields {
+            event_name: b"BenchEvent",
+            event_time: 1_767_225_600_123,
+            container_id: CONTAINER_ID.as_bytes(),
+            managed_object: &[(b"mo1", b"v1")],
+            additional_info: &[(b"text", &text)],
+            ..EventFields::default()
+        };
+        encode_event(&fields, &mut builder);
+        ("EVENT", builder.finished_data().to_vec())
     }
 
     /// A whole line of an earlier row: a server that runs on keeps them.
     pub fn is_of_another_run(&self, line: &[u8]) -> bool {
-        line.len() == LINE_BYTES
+        line.len() == self.bytes()
             && line.starts_with(b"bench")
             && !line.starts_with(self.tag.as_bytes())
             && line.get(self.tag.len()..self.tag.len() + 2) == Some(b" c")
@@ -79,6 +130,7 @@ pub struct Block {
     /// Bytes of one command.
     command: usize,
     number_at: usize,
+    /// Where the container's digits are; always 0 for events.
     container_at: usize,
     container: u64,
     lines: Lines,
@@ -87,12 +139,12 @@ pub struct Block {
 impl Block {
     pub fn new(lines: &Lines, connection: u32, commands: usize) -> Self {
         let first = lines.first(connection);
-        let message = log(&format!("bench{:03}", 0), CONTAINER_ID, &first);
-        let one = publish("LOG", None, &message);
-        let find = |text: &[u8]| memchr::memmem::find(&one, text).expect("it is in the buffer");
+        let (subject, message) = lines.message(connection);
+        let one = publish(subject, None, &message);
+        let find = |text: &[u8]| memchr::memmem::find(&one, text);
         Self {
-            number_at: find(&first) + lines.number_at().start,
-            container_at: find(b"bench000") + "bench".len(),
+            number_at: find(&first).expect("it is in the buffer") + lines.number_at().start,
+            container_at: find(b"bench000").unwrap_or(0) + "bench".len(),
             container: 0,
             command: one.len(),
             bytes: one.repeat(commands),
@@ -123,7 +175,7 @@ impl Block {
 }
 
 /// `number` in decimal, filling `digits`.
-fn write_digits(digits: &mut [u8], mut number: u64) {
+pub fn write_digits(digits: &mut [u8], mut number: u64) {
     for digit in digits.iter_mut().rev() {
         *digit = b'0' + (number % 10) as u8;
         number /= 10;

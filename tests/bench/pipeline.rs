@@ -15,7 +15,9 @@
 mod support;
 
 mod arguments;
+mod figures;
 mod generator;
+#[allow(dead_code, reason = "each bench uses a part")]
 mod lines;
 mod report;
 mod row;

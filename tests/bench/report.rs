@@ -5,33 +5,8 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::arguments::Row;
+use crate::figures::{Latency, rounded};
 use crate::verify::Found;
-
-/// Publish to readable in the file.
-#[derive(Debug, Clone, Copy)]
-pub struct Latency {
-    p50_ms: f64,
-    p99_ms: f64,
-    max_ms: f64,
-    lines: usize,
-}
-
-impl Latency {
-    /// The percentiles of `nanos`; `None` when there are none.
-    pub fn of(mut nanos: Vec<u64>) -> Option<Self> {
-        nanos.sort_unstable();
-        let at = |percent: usize| {
-            let index = (nanos.len() * percent / 100).min(nanos.len().checked_sub(1)?);
-            Some(nanos[index] as f64 / 1e6)
-        };
-        Some(Self {
-            p50_ms: at(50)?,
-            p99_ms: at(99)?,
-            max_ms: at(100)?,
-            lines: nanos.len(),
-        })
-    }
-}
 
 /// What a row measured.
 #[derive(Debug)]
@@ -53,11 +28,6 @@ pub struct Outcome {
     pub peak_kib: Option<u64>,
     pub start: Option<Duration>,
     pub latency: Option<Latency>,
-}
-
-fn rounded(value: f64, digits: i32) -> Value {
-    let scale = 10_f64.powi(digits);
-    json!((value * scale).round() / scale)
 }
 
 fn mib(kib: Option<u64>) -> Option<f64> {
@@ -151,17 +121,5 @@ const HEADINGS: [&str; 14] = [
 
 /// Prints the table.
 pub fn table(outcomes: &[Outcome]) {
-    let rows: Vec<_> = std::iter::once(HEADINGS.map(str::to_owned))
-        .chain(outcomes.iter().map(Outcome::cells))
-        .collect();
-    let width = |column: usize| rows.iter().map(|row| row[column].len()).max().unwrap_or(0);
-    println!();
-    for row in &rows {
-        let cells: Vec<_> = row
-            .iter()
-            .enumerate()
-            .map(|(column, cell)| format!("{cell:>0$}", width(column)))
-            .collect();
-        println!("{}", cells.join("  "));
-    }
+    crate::figures::table(HEADINGS, outcomes.iter().map(Outcome::cells));
 }

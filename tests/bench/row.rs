@@ -4,9 +4,10 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use crate::arguments::{Arguments, Row};
+use crate::figures::Latency;
 use crate::generator::{Sent, Times, paced, unpaced};
 use crate::lines::{LINE_BYTES, Lines};
-use crate::report::{Latency, Outcome};
+use crate::report::Outcome;
 use crate::support::proc::cpu;
 use crate::target::Target;
 use crate::verify::{bytes, verify};

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use crate::lines::{LINE_BYTES, Lines, read_digits};
+use crate::lines::{Lines, read_digits};
 
 /// Bytes of one read.
 const BLOCK_BYTES: usize = 1 << 20;
@@ -79,7 +79,7 @@ fn group(path: &Path) -> (String, bool) {
 
 /// Looks for the lines 0..`sent[n]` of each connection n in the files of `dir`.
 pub fn verify(dir: &Path, lines: &Lines, sent: &[u64]) -> Found {
-    let mut check = Check::new(lines, sent);
+    let mut check = Check::new(lines, sent.to_vec());
     let mut last_group = String::new();
     for path in files(dir) {
         let (group, _) = group(&path);
@@ -89,13 +89,13 @@ pub fn verify(dir: &Path, lines: &Lines, sent: &[u64]) -> Found {
         }
         check.file(&path);
     }
-    check.found.lost = sent.iter().sum::<u64>() - check.found.written;
-    check.found
+    check.found()
 }
 
-struct Check<'a> {
-    lines: &'a Lines,
-    sent: &'a [u64],
+/// Takes lines one by one, as they are found.
+pub struct Check {
+    lines: Lines,
+    sent: Vec<u64>,
     /// The first line of each connection: what every line looks like but for its number.
     first: Vec<Vec<u8>>,
     /// A bit for each line.
@@ -105,11 +105,11 @@ struct Check<'a> {
     found: Found,
 }
 
-impl<'a> Check<'a> {
-    fn new(lines: &'a Lines, sent: &'a [u64]) -> Self {
+impl Check {
+    /// For the lines 0..`sent[n]` of each connection n.
+    pub fn new(lines: &Lines, sent: Vec<u64>) -> Self {
         Self {
-            lines,
-            sent,
+            lines: lines.clone(),
             first: (0..sent.len()).map(|n| lines.first(n as u32)).collect(),
             seen: sent
                 .iter()
@@ -117,6 +117,15 @@ impl<'a> Check<'a> {
                 .collect(),
             next: vec![0; sent.len()],
             found: Found::default(),
+            sent,
+        }
+    }
+
+    /// What was found so far; the rest is lost.
+    pub fn found(&self) -> Found {
+        Found {
+            lost: self.sent.iter().sum::<u64>() - self.found.written,
+            ..self.found.clone()
         }
     }
 
@@ -143,7 +152,8 @@ impl<'a> Check<'a> {
         self.found.damaged += u64::from(held > 0);
     }
 
-    fn line(&mut self, line: &[u8]) {
+    /// The next line.
+    pub fn line(&mut self, line: &[u8]) {
         if self.lines.is_of_another_run(line) {
             return;
         }
@@ -168,7 +178,7 @@ impl<'a> Check<'a> {
     }
 
     fn parse(&self, line: &[u8]) -> Option<(usize, u64)> {
-        if line.len() != LINE_BYTES {
+        if line.len() != self.lines.bytes() {
             return None;
         }
         let connection = read_digits(&line[self.lines.connection_at()])? as usize;
