@@ -89,6 +89,11 @@ impl Bed {
         let wanted = |n| self.acknowledged.iter().any(|range| range.contains(&n));
         let tally = tally(&numbers, wanted);
         self.say(&format!("{} records: {tally:?}", numbers.len()));
+        let text = self.cim.metrics();
+        let ours = |line: &&str| line.starts_with("cim_events") || line.starts_with("cim_kafka");
+        text.lines()
+            .filter(ours)
+            .for_each(|line| eprintln!("{line}"));
         tally
     }
 }
@@ -160,7 +165,7 @@ fn with_kafka_3_every_acknowledged_event_arrives_in_order_through_every_outage()
     every_outage(options, 200_000);
 }
 
-/// Without a kill of CIM nothing is there twice: the producer is idempotent, and the same one through every outage of the broker.
+/// Without a kill of CIM, nothing is there twice: the producer is idempotent, and the same one through every outage of the broker.
 #[test]
 #[ignore = "integration"]
 fn with_kafka_outages_of_the_broker_double_nothing() {

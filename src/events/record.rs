@@ -118,6 +118,8 @@ impl Source {
 
 /// The time of the record: the event's own, unless Kafka would refuse it (`message.timestamp.after.max.ms`) or take it for
 /// something else (-1: none), in which case it is the time at which the event was stored. All in milliseconds since the epoch.
+/// A broker that starts again forgets producers whose last record is older than `producer.id.expiration.ms` (a day): a batch of events
+/// that old, sent again because its acknowledgement was lost with the broker, is there twice.
 pub fn timestamp(event_time: i64, stored_ms: u64) -> i64 {
     let stored_ms = i64::try_from(stored_ms).unwrap_or(i64::MAX);
     let ahead = i64::try_from(EVENT_TIME_AHEAD.as_millis()).unwrap_or(i64::MAX);

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Instant;
 
-use super::nats::{event, log, publish};
+use super::nats::{event_at, log, publish};
 use super::{LOOK, NatsWire, PATIENCE};
 
 /// Messages of one write.
@@ -36,10 +36,12 @@ impl Load {
         })
     }
 
-    /// Publishes the events with these numbers, with a PING after every write.
+    /// Publishes the events with these numbers, with a PING after every write. Their time is now: of a producer whose last record is a
+    /// day old (`producer.id.expiration.ms`) a broker that starts again knows nothing, and takes a batch twice.
     pub fn events(to: SocketAddr, numbers: Range<u64>) -> Self {
-        Self::of(to, numbers, Some(1), |number| {
-            publish("EVENT", None, &event(&event_name(number)))
+        let now_ms = cim::clock::now_ms() as i64;
+        Self::of(to, numbers, Some(1), move |number| {
+            publish("EVENT", None, &event_at(&event_name(number), now_ms))
         })
     }
 

@@ -241,10 +241,15 @@ pub fn log(container: &str, id: &str, line: &[u8]) -> Vec<u8> {
 
 /// A small `Event`.
 pub fn event(name: &str) -> Vec<u8> {
+    event_at(name, 1_767_225_600_123)
+}
+
+/// A small `Event` of that time, in milliseconds since the epoch.
+pub fn event_at(name: &str, event_time: i64) -> Vec<u8> {
     let mut builder = FlatBufferBuilder::new();
     let fields = EventFields {
         event_name: name.as_bytes(),
-        event_time: 1_767_225_600_123,
+        event_time,
         managed_object: &[(b"mo1", b"v1")],
         ..EventFields::default()
     };
