@@ -130,7 +130,8 @@ pub fn own_log(cim: &Cim) -> String {
 
 /// The events that CIM has raised, as its event file has them (there is no Kafka), without their times.
 pub fn events(cim: &Cim) -> Vec<Value> {
-    let files = std::fs::read_dir(&cim.log_dir).expect("the log directory");
+    // There is none as long as nothing was written.
+    let files = std::fs::read_dir(&cim.log_dir).into_iter().flatten();
     let mut paths: Vec<_> = files
         .map(|entry| entry.expect("an entry").path())
         .filter(|path| path.extension().is_some_and(|end| end == "jsonl"))
