@@ -11,6 +11,7 @@
     clippy::panic
 )]
 
+pub mod arrivals;
 pub mod capture;
 pub mod cim;
 pub mod disk;
@@ -21,7 +22,9 @@ pub mod logs;
 pub mod metrics;
 pub mod nats;
 pub mod options;
+pub mod pod;
 pub mod proc;
+pub mod publisher;
 
 use std::time::{Duration, Instant};
 
