@@ -41,6 +41,8 @@ struct State {
     /// When it may read again, with [`Pace::Slow`].
     next: Instant,
     lines: Vec<Vec<u8>>,
+    /// The number of the connection that each of them came on.
+    from: Vec<usize>,
     connections: usize,
     torn: usize,
     ended: bool,
@@ -48,6 +50,7 @@ struct State {
 
 struct Connection {
     stream: TcpStream,
+    number: usize,
     /// What has come of a line.
     rest: Vec<u8>,
 }
@@ -68,6 +71,7 @@ impl Collector {
             silent: false,
             next: Instant::now(),
             lines: Vec::new(),
+            from: Vec::new(),
             connections: 0,
             torn: 0,
             ended: false,
@@ -170,6 +174,16 @@ impl Collector {
         self.state().lines.clone()
     }
 
+    /// The same for each connection.
+    pub fn lines_of_connections(&self) -> Vec<Vec<Vec<u8>>> {
+        let state = self.state();
+        let mut lines = vec![Vec::new(); state.connections];
+        for (from, line) in state.from.iter().zip(&state.lines) {
+            lines[*from].push(line.clone());
+        }
+        lines
+    }
+
     /// How many there are.
     pub fn count(&self) -> usize {
         self.state().lines.len()
@@ -230,9 +244,12 @@ impl State {
         };
         while let Ok((stream, _)) = listener.accept() {
             stream.set_nonblocking(true).unwrap();
+            self.open.push(Connection {
+                stream,
+                number: self.connections,
+                rest: Vec::new(),
+            });
             self.connections += 1;
-            let rest = Vec::new();
-            self.open.push(Connection { stream, rest });
         }
     }
 
@@ -261,6 +278,7 @@ impl State {
                 }
                 Ok(count) => {
                     connection.take(&left[..count], &mut self.lines);
+                    self.from.resize(self.lines.len(), connection.number);
                     // With Pace::All each may be read as much.
                     if matches!(self.pace, Pace::Slow(_)) {
                         taken += count;
