@@ -139,6 +139,7 @@ pub fn run(row: Row, arguments: &Arguments, kafka: &mut Option<Kafka>) -> Figure
         Row::LogsTcp => logs_tcp(arguments),
         Row::DownKafka => down(arguments, &brokers, "KAFKA"),
         Row::DownTcp => down(arguments, &brokers, "TCP"),
+        Row::FrozenKafka => frozen(arguments, kafka.as_ref().expect("it was started")),
         Row::Replay => replay(arguments),
     };
     Figures {
@@ -263,23 +264,31 @@ fn down(arguments: &Arguments, nobody: &str, mode: &str) -> Figures {
         .infra("kafka_brokers", json!([nobody]))
         .infra("logging_svc_url", nobody);
     let cim = Rig::start(options);
-    let before = cim.usage();
-    let begin = Instant::now();
-    let event_bytes = cim.fill_the_journal();
-    let lines = Lines::new(4);
-    let total = (arguments.offered_mb << 20).saturating_sub(event_bytes) / (LINE_BYTES as u64 + 1);
-    let sent = unpaced(cim.cim.nats, &lines, 4, total);
-    assert!(sent.answered.is_some(), "not every line was stored");
-    let took = begin.elapsed();
-    settled(LIMIT, QUIET, || cim.usage().peak_kib);
-    let after = cim.usage();
+    let (lines, sent, figures) = cim.offer(arguments);
     Figures {
-        sent: total,
         found: verify(&cim.cim.log_dir, &lines, &sent.lines),
-        took: Some(took),
-        cpu: Some(after.cpu - before.cpu),
-        peak_kib: Some(after.peak_kib),
-        ..Figures::default()
+        ..figures
+    }
+}
+
+/// The brokers stand still with everything on its way, and take it when they go on.
+fn frozen(arguments: &Arguments, kafka: &Kafka) -> Figures {
+    let options = options(arguments)
+        .mode("KAFKA", &arguments.log_format)
+        .infra("kafka_brokers", json!([kafka.brokers()]));
+    let cim = Rig::start(options);
+    cim.warm_up(DELIVERED);
+    cim.warm_up(TO_KAFKA);
+    let mut topic = Topic::from_now(&kafka.brokers(), "LOGS");
+    kafka.freeze();
+    let (lines, sent, figures) = cim.offer(arguments);
+    kafka.thaw();
+    cim.wait(TO_KAFKA, sent.lines.iter().sum::<u64>() as f64);
+    let mut check = Check::new(&lines, sent.lines);
+    Figures {
+        found: topic.read(&lines, &mut check),
+        peak_kib: Some(cim.usage().peak_kib),
+        ..figures
     }
 }
 
@@ -385,6 +394,29 @@ impl Rig {
             }
         }
         known.1
+    }
+
+    /// What is offered while nobody takes it; all of it is stored.
+    fn offer(&self, arguments: &Arguments) -> (Lines, Sent, Figures) {
+        let before = self.usage();
+        let begin = Instant::now();
+        let event_bytes = self.fill_the_journal();
+        let lines = Lines::new(4);
+        let offered = arguments.offered_mb << 20;
+        let total = offered.saturating_sub(event_bytes) / (LINE_BYTES as u64 + 1);
+        let sent = unpaced(self.cim.nats, &lines, 4, total);
+        assert!(sent.answered.is_some(), "not every line was stored");
+        let took = begin.elapsed();
+        settled(LIMIT, QUIET, || self.usage().peak_kib);
+        let after = self.usage();
+        let figures = Figures {
+            sent: total,
+            took: Some(took),
+            cpu: Some(after.cpu - before.cpu),
+            peak_kib: Some(after.peak_kib),
+            ..Figures::default()
+        };
+        (lines, sent, figures)
     }
 
     /// Publishes events until the journal is full; how many bytes.

@@ -75,22 +75,24 @@ pub struct Arguments {
 /// The rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Row {
-    /// 256-byte records of a bare producer, flat out
-    Bare,
-    /// Events to Kafka, flat out
-    Events,
     /// Bare producer at 1,000 a second: from send to visible
     BareLatency,
     /// Events at 1,000 a second: from publish to visible
     EventLatency,
+    /// 256-byte records of a bare producer, flat out
+    Bare,
     /// Log lines in mode KAFKA, flat out
     LogsKafka,
+    /// Events to Kafka, flat out
+    Events,
     /// Log lines in mode TCP, flat out
     LogsTcp,
     /// Events and log lines in mode KAFKA, nobody takes them
     DownKafka,
     /// Events and log lines in mode TCP, nobody takes them
     DownTcp,
+    /// As down-kafka, but brokers are connected and stand still, and take it all in the end
+    FrozenKafka,
     /// A backlog of log lines, and then a TCP collector
     Replay,
 }
@@ -106,6 +108,7 @@ impl Row {
             Self::LogsTcp => "logs-tcp",
             Self::DownKafka => "down-kafka",
             Self::DownTcp => "down-tcp",
+            Self::FrozenKafka => "frozen-kafka",
             Self::Replay => "replay",
         }
     }
@@ -128,11 +131,12 @@ fn main() -> ExitCode {
     );
     let mut kafka = None;
     let mut results = Vec::new();
-    for &row in Row::value_variants() {
-        if !arguments.only.is_empty() && !arguments.only.contains(&row) {
-            continue;
-        }
-        for _ in 0..arguments.repeat {
+    // Row after row, and all of them again: what is compared runs in the same minute.
+    for _ in 0..arguments.repeat {
+        for &row in Row::value_variants() {
+            if !arguments.only.is_empty() && !arguments.only.contains(&row) {
+                continue;
+            }
             eprintln!("running {} ...", row.name());
             let figures = deliver::run(row, &arguments, &mut kafka);
             println!("{}", figures.json());
