@@ -121,6 +121,7 @@ impl Reader {
             .set("bootstrap.servers", bootstrap)
             .set("group.id", "reader")
             .set("enable.auto.commit", "false")
+            .set("fetch.wait.max.ms", "20")
             .create()
             .unwrap();
         let limit = Duration::from_secs(20);
