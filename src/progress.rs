@@ -182,6 +182,21 @@ mod tests {
     }
 
     #[test]
+    fn batches_that_were_handed_over_count_although_they_share_a_number() {
+        let p = Progress::new(|| {});
+        assert!(p.is_all_written());
+        p.done(Lane::Remote, 7);
+        for _ in 0..2 {
+            p.handing_over();
+        }
+        assert!(!p.is_all_written());
+        p.wrote(1);
+        assert!(!p.is_all_written());
+        p.wrote(1);
+        assert!(p.is_all_written());
+    }
+
+    #[test]
     fn one_wake_up_for_one_wait() {
         static WAKES: AtomicUsize = AtomicUsize::new(0);
         let p = Progress::new(|| {

@@ -30,7 +30,7 @@ use crate::limits::{
     REPLAY_CHUNK_BYTES, REPLAY_STOP_TIME, REPLAY_WINDOW_BYTES, SINK_STALL,
 };
 use crate::logs::backlog::{Backlog, Replay, StoredChunk};
-use crate::logs::batch::{LineBatch, Lines};
+use crate::logs::batch::LineBatch;
 use crate::logs::format::LineForm;
 use crate::logs::remote::wanted::Wanted;
 use crate::logs::remote::window::{Chunk, Window};
@@ -337,25 +337,10 @@ impl Sending {
                 self.window.rewind();
                 if self.outage.is_none() {
                     self.is_steady();
-                } else {
-                    self.flush_files();
                 }
             }
             Err(error) => self.begin_outage(&error),
         }
-    }
-
-    /// What was handed over is written now.
-    fn flush_files(&mut self) {
-        let marker = LineBatch {
-            lane: Lane::Remote,
-            seq: 0,
-            flush: true,
-            copy: false,
-            backlog: false,
-            lines: Arc::new(Lines::none()),
-        };
-        self.hand_over(marker, false);
     }
 
     /// Lines go straight to the sink.
@@ -618,14 +603,8 @@ impl Sending {
 
     /// Gives `batch` to `file_writer`.
     fn hand_over(&mut self, batch: LineBatch, backlog: bool) {
-        // Only what is in the files can be sent again: while the sink is there, and waits for that, no line stays in a buffer.
-        let flush = batch.flush || self.sink.is_some();
         self.parts.progress.handing_over();
-        let sent = self.parts.files.send(LineBatch {
-            backlog,
-            flush,
-            ..batch
-        });
+        let sent = self.parts.files.send(LineBatch { backlog, ..batch });
         if let Err(lost) = sent {
             // Only when `file_writer` is gone: there is nowhere to go.
             let LineBatch { lines, seq, .. } = lost.into_inner();
