@@ -1,5 +1,5 @@
-//! Events: those that CIM raises itself (CONTRACT section 7), and what the application tells by its own. EVENT and CONFIG
-//! messages wait in an inbox until the parts exist that take them.
+//! Events: the application's and those that CIM raises itself (CONTRACT section 7), stored first, then delivered; and what the
+//! application tells by its own.
 //!
 //! ```text
 //! own.rs      CIM's own event -> JSON          record.rs   the application's -> JSON, key, time      parts.rs   what both have
