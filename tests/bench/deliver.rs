@@ -126,7 +126,12 @@ pub fn run(row: Row, arguments: &Arguments, kafka: &mut Option<Kafka>) -> Figure
     // What earlier runs left to be written would be written during this one.
     rustix::fs::sync();
     let brokers = if row.needs_kafka() {
-        kafka.get_or_insert_with(Kafka::start).brokers()
+        let start = || {
+            let kafka = Kafka::start();
+            bare::warm_up(&kafka.brokers());
+            kafka
+        };
+        kafka.get_or_insert_with(start).brokers()
     } else {
         loopback(free_port()).to_string()
     };
