@@ -60,7 +60,8 @@ pub struct KafkaLogs {
 }
 
 impl KafkaLogs {
-    /// A producer whose brokers answer. `config` says all but the bounds and the pace; `pod` chooses the partition.
+    /// A producer whose brokers answer. `config` says all but the bounds and the pace; `pod` chooses the partition. Blocks for up to
+    /// [`KAFKA_TOPIC_TIME`], and for the end of librdkafka's threads when it fails.
     ///
     /// # Errors
     /// Settings that librdkafka does not take; no broker answers, or none knows the topic, within [`KAFKA_TOPIC_TIME`].
@@ -77,13 +78,12 @@ impl KafkaLogs {
         };
         let producer = Producer::new(&config)?;
         let Some(partitions) = producer.partitions(LOGS, KAFKA_TOPIC_TIME) else {
-            let error = RemoteError::NoTopic {
+            // Dropped, not abandoned: tries go on for as long as the outage, and each would leave its threads behind.
+            return Err(RemoteError::NoTopic {
                 brokers: producer.brokers().to_owned(),
                 topic: LOGS,
                 last: producer.last_error(),
-            };
-            producer.abandon();
-            return Err(error);
+            });
         };
         let hash = crc32fast::hash(pod.as_bytes());
         let partition = hash.checked_rem(partitions).unwrap_or(0);
