@@ -7,6 +7,7 @@
 //! is left stays in the journal.
 
 mod file;
+mod handful;
 mod kafka;
 mod work;
 

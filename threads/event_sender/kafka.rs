@@ -3,6 +3,7 @@
 
 use std::time::{Duration, Instant};
 
+use super::handful::Handful;
 use super::work::Work;
 use crate::backoff::Backoff;
 use crate::chain::chain;
@@ -62,6 +63,7 @@ pub struct ToKafka {
     /// Why Kafka does not take something now.
     refusal: Option<Reason>,
     reports: Vec<Delivery>,
+    handful: Handful,
     /// Looks at the reports since something was sent or came.
     looks: u32,
     config_told: bool,
@@ -83,6 +85,7 @@ impl ToKafka {
             backoff: Backoff::new(KAFKA_RETRY_FIRST, KAFKA_RETRY_LAST),
             refusal: None,
             reports: Vec::new(),
+            handful: Handful::new(now),
             looks: 0,
             config_told: false,
         }
@@ -341,7 +344,10 @@ impl ToKafka {
         }
         self.retry_at = None;
         let mut sent = 0;
-        while sent < EVENTS_A_TURN && work.next(now) {
+        while sent < EVENTS_A_TURN
+            && self.handful.has_room(work.window.in_flight(), now)
+            && work.next(now)
+        {
             let Some(running) = &self.running else {
                 break;
             };
@@ -352,6 +358,7 @@ impl ToKafka {
                 .send(TOPIC, Some(key), value, ready.time_ms, ready.seq);
             match result {
                 Ok(()) => {
+                    self.handful.sent(value.len());
                     work.sent(SINK);
                     sent += 1;
                     self.looks = 0;
