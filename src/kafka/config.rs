@@ -181,6 +181,7 @@ fn refusal(key: &str) -> Option<&'static str> {
         "enable.idempotence" | "enable.gapless.guarantee" | "queuing.strategy" => {
             "events would lose their order, or come twice"
         }
+        "queue.buffering.backpressure.threshold" => "no idempotent producer takes it",
         "request.required.acks" => "only what all replicas have counts as delivered",
         "message.timeout.ms" | "message.send.max.retries" => {
             "events would be lost in a long outage"
@@ -281,6 +282,7 @@ mod tests {
             ("retries", "1"),
             ("transactional.id", "t"),
             ("queuing.strategy", "lifo"),
+            ("queue.buffering.backpressure.threshold", "10"),
             ("delivery.report.only.error", "true"),
             ("bootstrap.servers", "evil:9092"),
             ("metadata.broker.list", "evil:9092"),
