@@ -43,8 +43,9 @@ pub struct TcpSink {
     acknowledged: u64,
     /// Lines that have not arrived, in their order.
     marks: VecDeque<Mark>,
-    /// Their bytes.
-    under_way: VecDeque<u8>,
+    /// Their bytes; those before `arrived` have arrived.
+    under_way: Vec<u8>,
+    arrived: usize,
     /// Lines that have arrived of late.
     tail: Tail,
     legacy: Legacy,
@@ -128,7 +129,8 @@ impl TcpSink {
             stream,
             peer,
             unacknowledged,
-            under_way: waiting.iter().copied().collect(),
+            under_way: waiting.clone(),
+            arrived: 0,
             waiting,
             start: 0,
             written: 0,
@@ -144,7 +146,8 @@ impl TcpSink {
         let mut lines = self.tail.take(Instant::now());
         let repeated = self.marks.front().filter(|mark| mark.chunk.is_none());
         let repeated = repeated.map_or(0, Mark::bytes);
-        lines.extend(self.under_way.iter().take(repeated));
+        let repeated = self.under_way.get(self.arrived..self.arrived + repeated);
+        lines.extend_from_slice(repeated.unwrap_or_default());
         self.legacy.leave(lines);
     }
 
@@ -220,8 +223,17 @@ impl TcpSink {
                     rejected: None,
                 }),
             }
-            self.tail.add(self.under_way.drain(..mark.bytes()), now);
+            let end = self.arrived + mark.bytes();
+            let lines = self.under_way.get(self.arrived..end);
+            self.tail.add(lines.unwrap_or_default(), now);
+            self.arrived = end;
             self.marks.pop_front();
+        }
+        if self.arrived > self.under_way.len() / 2 {
+            self.under_way
+                .drain(..self.arrived.min(self.under_way.len()));
+            self.under_way.shrink_to(4 * limits::TCP_WAITING_BYTES);
+            self.arrived = 0;
         }
         if self.marks.is_empty() {
             self.marks.shrink_to(limits::TCP_MARKS / 64);
@@ -289,7 +301,7 @@ impl Remote for TcpSink {
         format(&mut self.waiting);
         self.waiting.push(b'\n');
         self.under_way
-            .extend(self.waiting.get(from..).unwrap_or_default());
+            .extend_from_slice(self.waiting.get(from..).unwrap_or_default());
         let end = offset + self.waiting.len() as u64;
         match self.marks.back_mut() {
             // One that is under way already would arrive later than it need.
