@@ -629,3 +629,8 @@ pub const SET_ASIDE_BYTES: u64 = 8 << 20;
 pub const TCP_TAIL_BYTES: usize = 4 << 20;
 /// Time that they are kept: a collector that has not read them by then lets others wait for longer than [`SINK_STALL`].
 pub const TCP_TAIL_TIME: Duration = Duration::from_secs(10);
+
+/// Messages on EVENT that are no events and are set aside within [`SAY_AGAIN`]; the others are only counted.
+pub const MALFORMED_KEPT: u32 = 16;
+/// Bytes of one of them that are kept.
+pub const MALFORMED_KEPT_BYTES: usize = 64 << 10;

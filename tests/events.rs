@@ -266,8 +266,15 @@ fn what_is_malformed_or_too_large_is_told_and_blocks_nothing() {
             && log().contains("event 2 of the journal is set aside: its JSON would have more than")
     });
     let kept = fs::read_to_string(bed.state.path().join("set-aside.jsonl")).unwrap();
-    let kept: Value = serde_json::from_str(kept.lines().next().unwrap()).unwrap();
-    assert_eq!(kept["topic"], EVENT);
+    let mut reasons = Vec::new();
+    for line in kept.lines() {
+        let kept: Value = serde_json::from_str(line).unwrap();
+        assert_eq!(kept["topic"], EVENT);
+        reasons.push(kept["reason"].as_str().unwrap().to_owned());
+    }
+    reasons.sort();
+    let too_large = format!("its JSON would have more than {} bytes", 4 << 20);
+    assert_eq!(reasons, [too_large.as_str(), "malformed", "malformed"]);
 }
 
 #[test]

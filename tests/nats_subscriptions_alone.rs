@@ -17,6 +17,7 @@ use cim::logs::container::Containers;
 use cim::metrics::{DropReason, Metrics};
 use cim::own_log::OwnLine;
 use cim::progress::{Lane, Progress};
+use cim::set_aside::SetAside;
 use cim::settings::{LoggingMode, Settings, Store};
 use cim::tap::{Batch, Control, ControlBatch, Span};
 use cim::threads::nats_subscriptions::NatsSubscriptions;
@@ -73,6 +74,7 @@ impl Rig {
             answers: bounded(1).0,
             signals: bounded(1).0,
             shutdown: bounded(1).0,
+            set_aside: Arc::new(SetAside::new("/dev/null".into(), 0)),
             containers: Containers::new("p", "n"),
             own_id: String::new(),
             settings: Arc::clone(&settings),

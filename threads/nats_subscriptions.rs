@@ -14,6 +14,7 @@ mod outlets;
 use std::io;
 use std::sync::Arc;
 use std::thread::JoinHandle;
+use std::time::Instant;
 
 use crossbeam_channel::{Receiver, Select, Sender, TrySendError};
 
@@ -27,6 +28,7 @@ use crate::logs::container::Containers;
 use crate::metrics::Metrics;
 use crate::own_log::OwnLine;
 use crate::progress::{Lane, Progress};
+use crate::set_aside::SetAside;
 use crate::settings::Store;
 use crate::tap::{Batch, ControlBatch};
 use crate::threads::spawn::{Notice, spawn};
@@ -55,6 +57,8 @@ pub struct NatsSubscriptions {
     pub signals: Sender<AppSignal>,
     /// To the daemon: the application has shut itself down.
     pub shutdown: Sender<AppSignal>,
+    /// Keeps messages on EVENT that are no events.
+    pub set_aside: Arc<SetAside>,
     /// Who lines belong to.
     pub containers: Containers,
     /// Id of CIM's own container.
@@ -129,6 +133,8 @@ impl Routing {
                 answers: parts.answers,
                 signals: parts.signals,
                 shutdown: parts.shutdown,
+                set_aside: parts.set_aside,
+                kept: (Instant::now(), 0),
                 metrics: Arc::clone(metrics),
             },
             pending: None,

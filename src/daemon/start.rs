@@ -246,7 +246,7 @@ impl Daemon {
         let event_sender = EventSender {
             fresh: reader.fresh().clone(),
             journal: reader,
-            set_aside: set_aside_event(set_aside),
+            set_aside: set_aside_event(Arc::clone(&set_aside)),
             interrupt: events_interrupt,
             settings: Arc::clone(&settings),
             identity: Arc::clone(&current),
@@ -325,6 +325,7 @@ impl Daemon {
             answers: answers_out,
             signals: signals_out,
             shutdown: shutdown_out,
+            set_aside,
             containers,
             own_id: identity.container_id.clone(),
             settings: Arc::clone(&settings),

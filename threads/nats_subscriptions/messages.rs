@@ -1,13 +1,18 @@
 //! EVENT, CONFIG and TEST: verified, counted, and given to who handles them.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use crossbeam_channel::Sender;
 
+use crate::chain::chain;
 use crate::change_set::answer::ConfigAnswer;
 use crate::clock;
 use crate::events::AppSignal;
+use crate::events::record::TOPIC;
+use crate::limits::{MALFORMED_KEPT, MALFORMED_KEPT_BYTES, SAY_AGAIN};
 use crate::metrics::{Metrics, SubjectMetrics};
+use crate::set_aside::SetAside;
 use crate::settings::problem;
 use crate::tap::{Batch, Control, ControlBatch, Failure};
 use crate::wire::Event;
@@ -19,12 +24,16 @@ pub(super) struct Messages {
     pub(super) signals: Sender<AppSignal>,
     /// To the daemon: the application has shut itself down.
     pub(super) shutdown: Sender<AppSignal>,
+    /// Keeps events that are none.
+    pub(super) set_aside: Arc<SetAside>,
+    /// How many were kept of late: since when.
+    pub(super) kept: (Instant, u32),
     pub(super) metrics: Arc<Metrics>,
 }
 
 impl Messages {
     /// What of `batch` is to be stored.
-    pub(super) fn events(&self, mut batch: Batch) -> Batch {
+    pub(super) fn events(&mut self, mut batch: Batch) -> Batch {
         let buffer = batch.buffer.clone();
         let mut acks = std::mem::take(&mut batch.acks).into_iter().peekable();
         let (mut at, mut kept) = (0, 0);
@@ -39,6 +48,7 @@ impl Messages {
                 kept += 1;
             } else {
                 self.malformed("EVENT", payload);
+                self.keep(payload);
                 if let Some((_, ack)) = ack {
                     ack.fail(Failure::Malformed);
                 }
@@ -106,6 +116,26 @@ impl Messages {
             self.metrics.total_messages.inc();
             self.metrics.total_bytes.inc_by(payload.len() as u64);
             self.metrics.packet_size.set(payload.len() as i64);
+        }
+    }
+
+    /// Sets a message aside that is no event, unless there were many of late: a hostile publisher must not keep the disk busy.
+    fn keep(&mut self, payload: &[u8]) {
+        let now = Instant::now();
+        let (since, count) = &mut self.kept;
+        if now.saturating_duration_since(*since) >= SAY_AGAIN {
+            (*since, *count) = (now, 0);
+        }
+        *count = count.saturating_add(1);
+        if *count > MALFORMED_KEPT {
+            return;
+        }
+        let part = payload.get(..MALFORMED_KEPT_BYTES).unwrap_or(payload);
+        let kept = self
+            .set_aside
+            .keep(TOPIC, None, part, "malformed", clock::now_ms());
+        if let Err(error) = kept {
+            log::warn!("{}", chain(&error));
         }
     }
 
