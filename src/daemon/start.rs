@@ -379,14 +379,15 @@ impl Daemon {
         // The end of the data path first, so that nothing is sent to nobody.
         let file = started("the file writer", file_writer.spawn(&notices_in))?;
         let stdout = started("the stdout writer", stdout_writer.spawn(&notices_in))?;
+        let journal = started("the journal writer", journal_writer.spawn(&notices_in))?;
+        let subscriptions = started("the subscriptions", subscriptions.spawn(&notices_in))?;
+        own_log.attach(own_out);
+        // These have something to say at once, and the first line on standard output says where CIM listens.
         let connector = log_connector.spawn(&notices_in);
         // What it does may take long, and nobody waits for it at the end.
         drop(started("the log connector", connector)?);
         let log_sender = started("the log sender", log_sender.spawn(&notices_in))?;
         let events = started("the event sender", event_sender.spawn(&notices_in))?;
-        let journal = started("the journal writer", journal_writer.spawn(&notices_in))?;
-        let subscriptions = started("the subscriptions", subscriptions.spawn(&notices_in))?;
-        own_log.attach(own_out);
         let server = started("the NATS server", nats_server.spawn(&notices_in))?;
         let (http, http_stop) = started("the operations API", http_server.spawn(&notices_in))?;
         let delivery = started(
