@@ -1,7 +1,9 @@
 //! Kafka in this process: librdkafka's mock brokers on loopback, and a consumer that reads what has arrived. CIM in a process of its
 //! own may use them too. They check neither sequence numbers nor sizes: refusals are injected.
 
+use std::cell::RefCell;
 use std::collections::HashMap;
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use rdkafka::ClientConfig;
@@ -11,6 +13,7 @@ use rdkafka::mocking::MockCluster;
 use rdkafka::producer::DefaultProducerContext;
 use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
 use rdkafka::{Offset, TopicPartitionList};
+use socket2::{Domain, Socket, Type};
 
 /// Errors of brokers, for [`MockKafka::refuse`].
 pub use rdkafka::types::RDKafkaRespErr as BrokerError;
@@ -35,6 +38,8 @@ impl Consumed {
 /// The brokers. Not to be sent to another thread.
 pub struct MockKafka {
     cluster: MockCluster<'static, DefaultProducerContext>,
+    /// Holds the ports while nobody listens: were one taken meanwhile, librdkafka would abort the process.
+    held: RefCell<Vec<Socket>>,
 }
 
 impl MockKafka {
@@ -45,7 +50,10 @@ impl MockKafka {
 
     pub fn brokers(count: i32) -> Self {
         let cluster = MockCluster::new(count).unwrap();
-        Self { cluster }
+        Self {
+            cluster,
+            held: RefCell::default(),
+        }
     }
 
     /// `host:port` of each broker.
@@ -61,9 +69,25 @@ impl MockKafka {
     /// Every connection is closed, and no new one taken.
     pub fn down(&self) {
         self.cluster.broker_down(-1).unwrap();
+        for address in self.bootstrap() {
+            let address: SocketAddr = address.parse().unwrap();
+            let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+            socket.set_reuse_address(true).unwrap();
+            // Its listener may live on for a moment, and the test goes on without if it does for long.
+            if (0..1000).any(|_| {
+                let bound = socket.bind(&address.into()).is_ok();
+                if !bound {
+                    std::thread::sleep(Duration::from_millis(1));
+                }
+                bound
+            }) {
+                self.held.borrow_mut().push(socket);
+            }
+        }
     }
 
     pub fn up(&self) {
+        self.held.borrow_mut().clear();
         self.cluster.broker_up(-1).unwrap();
     }
 
