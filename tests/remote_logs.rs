@@ -186,10 +186,13 @@ fn each_outage_is_told_once() {
     let mut wire = cim.client();
     for outage in 1..=3 {
         until_steady(&cim);
-        let from = lines(&collector).len() + cim.lines_of("app").len();
-        publish(&mut wire, from as u64..from as u64 + 10);
+        let numbers = outage as u64 * 10..outage as u64 * 10 + 10;
+        publish(&mut wire, numbers.clone());
+        // A collector that was killed gets earlier ones once more.
         eventually(PATIENCE, || {
-            lines(&collector).len() + cim.lines_of("app").len() == from + 10
+            let mut all = lines(&collector);
+            all.extend(cim.lines_of("app"));
+            numbers.clone().all(|number| all.contains(&line(0, number)))
         });
         collector.kill();
         eventually(PATIENCE, || failures(&cim) == outage);
@@ -534,18 +537,21 @@ fn the_mode_changes_under_load_and_no_line_is_lost_or_changes_its_place() {
     let mut reader = kafka.reader("LOGS");
     let records = cim.metric("cim_log_lines_kafka_total", &[]) as usize;
     assert!(records < MOCK_RECORDS, "{records}: they are not all kept");
+    // What has arrived is not yet read.
+    let mut places = [const { Vec::new() }; 4];
     eventually(PATIENCE, || {
         reader.read(support::LOOK);
-        reader.records.len() >= records
+        let mut to_kafka = values(&reader);
+        to_kafka.retain(|line| support::arrivals::is_ours(line));
+        let to_stdout = ours(&cim.stdout.lines()).cloned().collect();
+        places = [cim.lines_of("app"), lines(&collector), to_kafka, to_stdout];
+        places.iter().map(Vec::len).sum::<usize>() as u64 >= sent
     });
-    let mut to_kafka = values(&reader);
-    to_kafka.retain(|line| support::arrivals::is_ours(line));
-    let to_stdout = ours(&cim.stdout.lines()).cloned().collect();
-    let places = [cim.lines_of("app"), lines(&collector), to_kafka, to_stdout];
     let mut all = Vec::new();
     for place in places {
         assert!(place.is_sorted(), "lines have changed their places");
-        assert!(place.len() >= 500, "{}", place.len());
+        // The mode is another one while lines are under way.
+        assert!(place.len() >= 400, "{}", place.len());
         all.extend(place);
     }
     all.sort();
