@@ -103,6 +103,9 @@ fn health_and_readiness() {
         assert_eq!(json["parts"][part]["state"], "ready", "{json}");
     }
     assert_eq!(json["parts"]["application"]["state"], "not ready");
+    eventually(PATIENCE, || {
+        cim.get("/readyz").json()["parts"]["collector"]["state"] == "disabled"
+    });
     cim.post(REGISTER, APP);
     let json = cim.get("/readyz").json();
     assert_eq!(json["parts"]["application"]["state"], "ready", "{json}");

@@ -147,6 +147,9 @@ impl Sending {
     }
 
     fn run(mut self) {
+        if self.wanted.is_none() {
+            self.say_without();
+        }
         let (batches, connected) = (self.parts.batches.clone(), self.parts.connected.clone());
         let closed = never();
         loop {
@@ -259,12 +262,7 @@ impl Sending {
         self.target = self.wanted.clone();
         let now = Instant::now();
         if self.target.is_none() {
-            let health = &self.parts.health;
-            health.set(
-                Part::Collector,
-                State::Disabled,
-                "the logging mode has none",
-            );
+            self.say_without();
         } else if let Some(outage) = &mut self.outage {
             outage.try_at = now;
         } else if self.retransmits() && !self.parts.backlog.is_empty() {
@@ -272,6 +270,16 @@ impl Sending {
             self.outage = Some(Outage::new(now));
         }
         self.ask();
+    }
+
+    /// The mode has no remote sink.
+    fn say_without(&self) {
+        let health = &self.parts.health;
+        health.set(
+            Part::Collector,
+            State::Disabled,
+            "the logging mode has none",
+        );
     }
 
     /// What goes to the files is to be sent later. As long as nothing is known of the surroundings, it may be.
