@@ -27,11 +27,15 @@ pub enum Part {
     Kafka,
     /// Log lines reach the remote sink that the mode names.
     Collector,
+    /// Records of topic FMAASEVENTS reach the application.
+    Notifications,
+    /// The application's metrics are scraped at aligned times.
+    AlignedMetrics,
 }
 
 impl Part {
     /// Every part, in the order in which it is shown.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 10] = [
         Self::Nats,
         Self::Logs,
         Self::Http,
@@ -40,6 +44,8 @@ impl Part {
         Self::Kubernetes,
         Self::Kafka,
         Self::Collector,
+        Self::Notifications,
+        Self::AlignedMetrics,
     ];
 
     /// Its name in `/readyz`.
@@ -53,6 +59,8 @@ impl Part {
             Self::Kubernetes => "kubernetes",
             Self::Kafka => "kafka",
             Self::Collector => "collector",
+            Self::Notifications => "notifications",
+            Self::AlignedMetrics => "aligned_metrics",
         }
     }
 
@@ -67,7 +75,9 @@ impl Part {
             | Self::Application
             | Self::Kubernetes
             | Self::Kafka
-            | Self::Collector => false,
+            | Self::Collector
+            | Self::Notifications
+            | Self::AlignedMetrics => false,
         }
     }
 }

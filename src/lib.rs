@@ -34,6 +34,7 @@ pub mod limits;
 pub mod logs;
 pub mod metrics;
 pub mod nats;
+pub mod notifications;
 pub mod options;
 pub mod own_log;
 pub mod progress;

@@ -634,3 +634,8 @@ pub const TCP_TAIL_TIME: Duration = Duration::from_secs(10);
 pub const MALFORMED_KEPT: u32 = 16;
 /// Bytes of one of them that are kept.
 pub const MALFORMED_KEPT_BYTES: usize = 64 << 10;
+
+/// Messages on EVENT-NOTIFICATION that are on their way to the application's socket.
+pub const NOTIFICATIONS: usize = 1024;
+/// Bytes of them, if it is more than one: far below [`CLIENT_PENDING_BYTES`], so that no subscriber is cut off for them alone.
+pub const NOTIFICATION_BYTES: usize = 1 << 20;

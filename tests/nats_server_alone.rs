@@ -22,6 +22,7 @@ use cim::metrics::Metrics;
 use cim::nats::Limits;
 use cim::nats::auth::Auth;
 use cim::nats::info::Info;
+use cim::notifications::{Notifier, SUBJECT, notifications};
 use cim::progress::Progress;
 use cim::tap::{Batch, ControlBatch};
 use cim::threads::nats_server::{NatsServer, Senders, Stop, WAKER};
@@ -39,6 +40,7 @@ struct Server {
     log_progress: Arc<Progress>,
     event_progress: Arc<Progress>,
     control_progress: Arc<Progress>,
+    notifier: Notifier,
     metrics: Arc<Metrics>,
     /// How often progress has woken the thread up.
     wakes: Arc<AtomicU64>,
@@ -69,6 +71,10 @@ impl Server {
         let (control_out, control) = bounded(CONTROL_BATCHES);
         let stop = Arc::new(Stop::default());
         let metrics = Arc::new(Metrics::new("p").unwrap());
+        let (notifier, outlet) = {
+            let waker = Arc::clone(&waker);
+            notifications(1 << 20, move || waker.wake().unwrap())
+        };
         let server = NatsServer {
             poll,
             listener: mio::net::TcpListener::from_std(listener),
@@ -83,6 +89,7 @@ impl Server {
             log_progress: Arc::clone(&log_progress),
             event_progress: Arc::clone(&event_progress),
             control_progress: Arc::clone(&control_progress),
+            notifications: outlet,
             metrics: Arc::clone(&metrics),
             stop: Arc::clone(&stop),
         };
@@ -95,6 +102,7 @@ impl Server {
             log_progress,
             event_progress,
             control_progress,
+            notifier,
             metrics,
             wakes,
             waker,
@@ -308,4 +316,91 @@ fn a_ping_is_answered_although_its_client_has_ended_its_side() {
     let mut rest = Vec::new();
     client.read_to_end(&mut rest).unwrap();
     assert!(rest.is_empty());
+}
+
+/// Waits until so many messages of CIM's own are delivered.
+#[track_caller]
+fn until_delivered(notifier: &mut Notifier, number: u64) {
+    let start = Instant::now();
+    while notifier.delivered() < number {
+        assert!(start.elapsed() < PATIENCE, "{}", notifier.delivered());
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+#[test]
+fn notifications_wait_for_a_subscriber_and_reach_each_once_in_order() {
+    let mut server = Server::start();
+    for n in 1..=3 {
+        let text = format!("<{n}>").into_bytes();
+        assert_eq!(server.notifier.send(text), Ok(n));
+    }
+    let mut other = BufReader::new(server.client());
+    other.get_mut().write_all(b"SUB LOG 7\r\nPING\r\n").unwrap();
+    expect(&mut other, "PONG");
+    assert!(!server.notifier.is_heard());
+    assert_eq!(server.notifier.delivered(), 0);
+    let mut clients: Vec<_> = (0..2).map(|_| BufReader::new(server.client())).collect();
+    // Whoever comes second must not be too late for the first message.
+    clients[0]
+        .get_mut()
+        .write_all(format!("SUB {SUBJECT} 1\r\n").as_bytes())
+        .unwrap();
+    until_delivered(&mut server.notifier, 3);
+    assert!(server.notifier.is_heard());
+    clients[1]
+        .get_mut()
+        .write_all(b"SUB EVENT-* 1\r\nSUB > 1\r\nPING\r\n")
+        .unwrap();
+    expect(&mut clients[1], "PONG");
+    server.notifier.send(b"<4>".to_vec()).unwrap();
+    until_delivered(&mut server.notifier, 4);
+    for n in 1..=4 {
+        expect(&mut clients[0], &format!("MSG {SUBJECT} 1 3"));
+        expect(&mut clients[0], &format!("<{n}>"));
+    }
+    drop(clients);
+    eventually(|| !server.notifier.is_heard());
+}
+
+#[test]
+fn a_notification_is_delivered_when_it_is_in_the_socket() {
+    let mut server = Server::start();
+    let mut client = BufReader::new(server.client());
+    let subscription = format!("SUB {SUBJECT} 1\r\nPING\r\n");
+    client.get_mut().write_all(subscription.as_bytes()).unwrap();
+    expect(&mut client, "PONG");
+    // More than sockets hold.
+    let large = vec![b'x'; 512 << 10];
+    let mut sent = 0;
+    let start = Instant::now();
+    while sent < 16 || server.notifier.delivered() == sent {
+        if server.notifier.send(large.clone()).is_ok() {
+            sent += 1;
+        }
+        let under_way = sent - server.notifier.delivered();
+        assert!(under_way <= 2, "{under_way}");
+        // It holds back rather than be cut off.
+        if start.elapsed() > Duration::from_millis(300) && under_way == 2 {
+            break;
+        }
+    }
+    assert!(server.notifier.delivered() < sent);
+    for _ in 0..sent {
+        expect(&mut client, &format!("MSG {SUBJECT} 1 {}", large.len()));
+        let mut payload = vec![0; large.len() + 2];
+        client.read_exact(&mut payload).unwrap();
+    }
+    until_delivered(&mut server.notifier, sent);
+    assert_eq!(server.metrics.nats_slow_consumers.get(), 0);
+    // A client that goes without having read is not waited for; what was not published yet waits for the next one.
+    while server.notifier.send(large.clone()).is_ok() {
+        sent += 1;
+    }
+    drop(client);
+    let mut next = server.client();
+    next.write_all(subscription.as_bytes()).unwrap();
+    // It ends with the server.
+    std::thread::spawn(move || std::io::copy(&mut next, &mut std::io::sink()));
+    until_delivered(&mut server.notifier, sent);
 }

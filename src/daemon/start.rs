@@ -33,6 +33,7 @@ use crate::logs::format::LineForm;
 use crate::logs::remote::connect::Connector;
 use crate::metrics::Metrics;
 use crate::nats::info::Info;
+use crate::notifications::notifications;
 use crate::options::Options;
 use crate::progress::Progress;
 use crate::random;
@@ -151,6 +152,7 @@ impl Daemon {
         };
         let (log_progress, event_progress) = (Progress::new(wake()), Progress::new(wake()));
         let control_progress = Progress::new(wake());
+        let (notifier, outlet) = notifications(options.nats_limits.payload_bytes, wake());
 
         let (log_out, log_in) = bounded(LOG_BATCHES);
         let (events_out, events_in) = bounded(EVENT_BATCHES);
@@ -350,6 +352,7 @@ impl Daemon {
             log_progress,
             event_progress,
             control_progress,
+            notifications: outlet,
             metrics: Arc::clone(&metrics),
             stop: Arc::clone(&nats_stop),
         };

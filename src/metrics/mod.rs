@@ -94,6 +94,10 @@ pub struct Metrics {
     pub events: EventMetrics,
     /// Log lines on remote sinks.
     pub remote: RemoteMetrics,
+    /// Event subscriptions.
+    pub notifications: NotificationMetrics,
+    /// Scrapes at aligned times.
+    pub aligned: AlignedMetrics,
     /// Calls to the Kubernetes API, by verb and by status code or kind of failure.
     pub kubernetes_requests: IntCounterVec,
 }
@@ -191,6 +195,8 @@ impl Metrics {
             changes: ConfigMetrics::new(&r)?,
             events: EventMetrics::new(&r)?,
             remote: RemoteMetrics::new(&r)?,
+            notifications: NotificationMetrics::new(&r)?,
+            aligned: AlignedMetrics::new(&r)?,
             kubernetes_requests: r.register(IntCounterVec::new(
                 r.opts("cim_kubernetes_requests_total", "Calls to the Kubernetes API."),
                 &["verb", "code"],
@@ -307,6 +313,8 @@ impl Maker<'_> {
 mod config;
 mod delivery;
 mod process;
+mod runtime;
 
 pub use config::ConfigMetrics;
 pub use delivery::{Age, EventMetrics, RemoteMetrics};
+pub use runtime::{AlignedMetrics, NotificationMetrics};

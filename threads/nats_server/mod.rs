@@ -1,6 +1,6 @@
 //! Thread `nats-server`: every NATS connection of the pod, in one poll loop.
 //!
-//! In: sockets. Out: LOG, EVENT, and CONFIG with TEST, to `nats_subscriptions`, by `try_send` after a look at the room; a connection
+//! In: sockets; `notifications` (`kafka_consumer`: messages on EVENT-NOTIFICATION, which are published while somebody is subscribed). Out: LOG, EVENT, and CONFIG with TEST, to `nats_subscriptions`, by `try_send` after a look at the room; a connection
 //! whose message finds no room is not read until there is, so that TCP holds its publisher back.
 //! Back edge: [`Progress`] says what is stored and wakes this thread up; PONGs and acknowledgements wait for it.
 //! Ends when `stop` is set (and the waker called): what clients had sent is read and stored first.
@@ -10,6 +10,7 @@
 
 mod clients;
 mod connection;
+mod notifying;
 mod reading;
 mod stopping;
 mod waiting;
@@ -31,12 +32,14 @@ use crate::nats::blocks::Blocks;
 use crate::nats::info::Info;
 use crate::nats::intake::{Intake, Way};
 use crate::nats::{Broker, ClientId, CloseReason, Limits};
+use crate::notifications::Outlet;
 use crate::progress::Progress;
 use crate::random;
 use crate::tap::{Batch, ControlBatch};
 use crate::threads::spawn::{Notice, spawn};
 
 use connection::{Connection, FIRST_CLIENT_TOKEN, Turn};
+use notifying::Notifying;
 pub use stopping::Stop;
 
 const LISTENER: Token = Token(0);
@@ -64,6 +67,8 @@ pub struct NatsServer {
     pub event_progress: Arc<Progress>,
     /// How far CONFIG and TEST are.
     pub control_progress: Arc<Progress>,
+    /// Messages on EVENT-NOTIFICATION; the waker says that there are some.
+    pub notifications: Outlet,
     /// Counters.
     pub metrics: Arc<Metrics>,
     /// Set before the waker is called to end the thread.
@@ -114,6 +119,7 @@ struct Loop {
     log_progress: Arc<Progress>,
     event_progress: Arc<Progress>,
     control_progress: Arc<Progress>,
+    notifying: Notifying,
     metrics: Arc<Metrics>,
     stop: Arc<Stop>,
     phase: Phase,
@@ -148,6 +154,7 @@ impl Loop {
             log_progress,
             event_progress,
             control_progress,
+            notifications,
             metrics,
             stop,
         } = server;
@@ -166,6 +173,7 @@ impl Loop {
             log_progress,
             event_progress,
             control_progress,
+            notifying: Notifying::new(notifications),
             metrics,
             stop,
             phase: Phase::Serving,
@@ -220,8 +228,10 @@ impl Loop {
             }
             self.settle_early();
             self.settle();
+            self.notify();
             self.flush();
             self.close_marked();
+            self.settle_notified();
             if self.timers_at.is_some_and(|at| at <= self.now) {
                 self.timers();
             }

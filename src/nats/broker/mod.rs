@@ -76,6 +76,16 @@ pub struct Broker {
     ended: Vec<SubId>,
     random: u64,
     stats: Stats,
+    /// Clients that the last message of CIM's own went to.
+    reached: Vec<ClientId>,
+}
+
+/// Where in the stream of bytes to a client a message ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Mark {
+    client: ClientId,
+    number: u64,
+    end: u64,
 }
 
 impl Broker {
@@ -100,6 +110,7 @@ impl Broker {
             ended: Vec::new(),
             random: seed | 1,
             stats: Stats::default(),
+            reached: Vec::new(),
         }
     }
 
@@ -386,11 +397,31 @@ impl Broker {
         self.clients.get(id).is_none_or(|client| client.closing)
     }
 
-    /// A message from CIM itself.
-    pub fn publish_own(&mut self, subject: &[u8], payload: &[u8]) {
+    /// A message from CIM itself. Where it waits for those who get it: nowhere when there are none.
+    pub fn publish_own(
+        &mut self,
+        subject: &[u8],
+        payload: &[u8],
+    ) -> impl Iterator<Item = Mark> + '_ {
+        self.reached.clear();
         if !self.subscriptions.is_empty() {
             self.route(None, subject, b"", None, payload);
         }
+        self.reached.iter().filter_map(|&id| {
+            let client = self.clients.get(id).filter(|client| !client.closing)?;
+            Some(Mark {
+                client: id,
+                number: client.number,
+                end: client.out.pushed(),
+            })
+        })
+    }
+
+    /// The client has been sent all up to `mark`, or is gone.
+    pub fn is_past(&self, mark: &Mark) -> bool {
+        let client = self.clients.get(mark.client);
+        let client = client.filter(|client| client.number == mark.number && !client.closing);
+        client.is_none_or(|client| client.out.sent() >= mark.end)
     }
 
     fn no_responders(&mut self, id: ClientId, message: &Publish<'_>) {
@@ -526,6 +557,9 @@ impl Broker {
         let added = client.out.push(&parts);
         self.pending += added;
         self.after_push(id);
+        if from.is_none() {
+            self.reached.push(id);
+        }
         true
     }
 

@@ -12,12 +12,24 @@ pub struct Outbound {
     /// Bytes of the first chunk that are sent.
     sent: usize,
     len: usize,
+    /// Bytes since the beginning.
+    pushed: u64,
 }
 
 impl Outbound {
     /// Bytes that wait.
     pub fn len(&self) -> usize {
         self.len
+    }
+
+    /// Bytes that were ever added.
+    pub fn pushed(&self) -> u64 {
+        self.pushed
+    }
+
+    /// Bytes of them that are sent.
+    pub fn sent(&self) -> u64 {
+        self.pushed - self.len as u64
     }
 
     /// Nothing waits.
@@ -42,6 +54,7 @@ impl Outbound {
             chunk.extend_from_slice(part);
         }
         self.len += added;
+        self.pushed += added as u64;
         added
     }
 
@@ -87,7 +100,9 @@ mod tests {
             let n = out.front().len().min(777);
             got.extend_from_slice(&out.front()[..n]);
             out.consume(n);
+            assert_eq!(out.sent(), got.len() as u64);
         }
+        assert_eq!(out.pushed(), expected.len() as u64);
         assert!(got == expected && out.chunks.is_empty());
     }
 }

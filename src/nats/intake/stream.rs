@@ -68,7 +68,7 @@ impl Stream {
                     )
                 }
             };
-            broker.publish_own(&ack.reply, text.as_bytes());
+            let _ = broker.publish_own(&ack.reply, text.as_bytes());
             self.ack_bytes -= ack.reply.len();
             self.acks.pop_front();
         }
