@@ -639,3 +639,6 @@ pub const MALFORMED_KEPT_BYTES: usize = 64 << 10;
 pub const NOTIFICATIONS: usize = 1024;
 /// Bytes of them, if it is more than one: far below [`CLIENT_PENDING_BYTES`], so that no subscriber is cut off for them alone.
 pub const NOTIFICATION_BYTES: usize = 1 << 20;
+
+/// Reply subjects of requests that one NATS client may answer at one time (`allow_responses`). nats-server: 4096.
+pub const ANSWERS_ALLOWED: usize = 4096;

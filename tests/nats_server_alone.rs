@@ -77,6 +77,7 @@ impl Server {
         };
         let server = NatsServer {
             poll,
+            waker: Arc::clone(&waker),
             listener: mio::net::TcpListener::from_std(listener),
             info: Info::new(String::new(), String::new(), address, 1 << 20),
             auth: Auth::Open,

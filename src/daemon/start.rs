@@ -152,7 +152,7 @@ impl Daemon {
         };
         let (log_progress, event_progress) = (Progress::new(wake()), Progress::new(wake()));
         let control_progress = Progress::new(wake());
-        let (notifier, outlet) = notifications(options.nats_limits.payload_bytes, wake());
+        let (_notifier, outlet) = notifications(options.nats_limits.payload_bytes, wake());
 
         let (log_out, log_in) = bounded(LOG_BATCHES);
         let (events_out, events_in) = bounded(EVENT_BATCHES);
@@ -340,6 +340,7 @@ impl Daemon {
         started("the NATS server", nats_listener.set_nonblocking(true))?;
         let nats_server = NatsServer {
             poll,
+            waker: Arc::clone(&nats_waker),
             listener: mio::net::TcpListener::from_std(nats_listener),
             info: info(&identity, nats, options.nats_limits.payload_bytes),
             auth: options.nats_auth.clone(),

@@ -69,7 +69,13 @@ pub fn nats_stream(data: &[u8]) {
 
 /// Feeds `stream` in pieces of `step` bytes.
 fn run(stream: &[u8], step: usize, stored: Stored) -> Effect {
-    let mut broker = Broker::new(Limits::default(), info(), Auth::Open, 1);
+    let mut broker = Broker::new(
+        Limits::default(),
+        info(),
+        Auth::Open,
+        1,
+        std::time::Instant::now(),
+    );
     let mut intake = Intake::new(PARSE);
     let (id, listener) = (broker.add(""), broker.add(""));
     let mut publisher = Publisher::default();

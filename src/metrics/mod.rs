@@ -74,6 +74,8 @@ pub struct Metrics {
     pub nats_out_bytes: IntCounter,
     /// NATS clients cut off as slow consumers.
     pub nats_slow_consumers: IntCounter,
+    /// Publishes and subscriptions that a NATS client had no right to.
+    pub nats_violations: IntCounter,
     /// Times a connection was held back because a channel of the data path was full.
     pub nats_held_back: IntCounter,
     /// HTTP requests answered, by status code.
@@ -182,6 +184,7 @@ impl Metrics {
             nats_out_messages: r.counter("cim_nats_out_messages_total", "Messages to NATS clients.")?,
             nats_out_bytes: r.counter("cim_nats_out_bytes_total", "Payload bytes to NATS clients.")?,
             nats_slow_consumers: r.counter("cim_nats_slow_consumers_total", "NATS clients cut off because they did not read.")?,
+            nats_violations: r.counter("cim_nats_permission_violations_total", "Publishes and subscriptions that a NATS client had no right to.")?,
             nats_held_back: r.counter(
                 "cim_nats_held_back_total",
                 "Times a publisher was held back because the data path behind it was full.",

@@ -8,6 +8,7 @@ pub use publisher::Publisher;
 use publisher::WaitingPong;
 use stream::Stream;
 
+use super::broker::Published;
 use super::parser::{Op, ParseLimits, Publish, Step, next_op};
 use super::{Broker, ClientId, CloseReason};
 use crate::limits::PONGS_WAITING;
@@ -51,6 +52,8 @@ pub enum Way {
     Event,
     /// CONFIG and TEST: not held up by a journal that is full.
     Control,
+    /// Into the server: the client's credentials are being looked at.
+    Login,
 }
 
 /// Which ways into the data path have room for one more batch.
@@ -71,6 +74,8 @@ impl Room {
             Way::Log => self.log,
             Way::Event => self.event,
             Way::Control => self.control,
+            // Not for want of room: whoever looks at them says when.
+            Way::Login => false,
         }
     }
 
@@ -364,7 +369,7 @@ impl Turn<'_> {
             && !self
                 .broker
                 .client(self.id)
-                .is_some_and(|client| client.authorised);
+                .is_some_and(|client| client.authorised || client.checking);
         if refused {
             self.broker
                 .close(self.id, CloseReason::AuthenticationFailure);
@@ -374,6 +379,13 @@ impl Turn<'_> {
 
     #[inline]
     fn apply(&mut self, op: &Op<'_>, at: usize) -> Next {
+        if self
+            .broker
+            .client(self.id)
+            .is_some_and(|client| client.checking)
+        {
+            return Next::Hold(Way::Login);
+        }
         if let Op::Publish(message) = op
             && let Some(tap) = Tap::of(message.subject)
         {
@@ -439,8 +451,13 @@ impl Turn<'_> {
                 .close(self.id, CloseReason::AuthenticationFailure);
             return Next::Close;
         }
-        if !self.broker.publish(self.id, message, true) {
-            return Next::Close;
+        match self.broker.publish(self.id, message, true) {
+            Published::Routed => {}
+            Published::Refused => {
+                self.interactive = true;
+                return Next::Go;
+            }
+            Published::Closing => return Next::Close,
         }
         let headers = message.header_len.unwrap_or(0);
         let span = Span {

@@ -200,8 +200,8 @@ fn nats_auth(r: &mut Reader<'_>) -> Auth {
         );
     }
     match (user, password, token) {
-        (_, _, Some(token)) => Auth::Token(token),
-        (Some(user), Some(password), None) => Auth::User { user, password },
+        (_, _, Some(token)) => Auth::token(token),
+        (Some(user), Some(password), None) => Auth::user(user, password),
         _ => Auth::Open,
     }
 }

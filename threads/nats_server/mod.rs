@@ -10,6 +10,7 @@
 
 mod clients;
 mod connection;
+mod logins;
 mod notifying;
 mod reading;
 mod stopping;
@@ -24,7 +25,7 @@ use bytes::Bytes;
 use crossbeam_channel::Sender;
 use mio::event::Event;
 use mio::net::TcpListener;
-use mio::{Events, Interest, Poll, Token};
+use mio::{Events, Interest, Poll, Token, Waker};
 
 use crate::metrics::Metrics;
 use crate::nats::auth::Auth;
@@ -39,6 +40,7 @@ use crate::tap::{Batch, ControlBatch};
 use crate::threads::spawn::{Notice, spawn};
 
 use connection::{Connection, FIRST_CLIENT_TOKEN, Turn};
+use logins::Logins;
 use notifying::Notifying;
 pub use stopping::Stop;
 
@@ -51,6 +53,8 @@ const _: () = assert!(FIRST_CLIENT_TOKEN == 2);
 pub struct NatsServer {
     /// Made by the daemon together with its waker.
     pub poll: Poll,
+    /// The waker.
+    pub waker: Arc<Waker>,
     /// Bound and non-blocking.
     pub listener: TcpListener,
     /// What clients are told at first.
@@ -111,6 +115,9 @@ enum Phase {
 
 struct Loop {
     poll: Poll,
+    waker: Arc<Waker>,
+    /// `None` as long as nobody's credentials take their time.
+    logins: Option<Logins>,
     listener: TcpListener,
     broker: Broker,
     limits: Limits,
@@ -146,6 +153,7 @@ impl Loop {
     fn new(server: NatsServer) -> Self {
         let NatsServer {
             poll,
+            waker,
             listener,
             info,
             auth,
@@ -162,11 +170,14 @@ impl Loop {
             control_line_bytes: limits.control_line_bytes,
             payload_bytes: limits.payload_bytes,
         };
+        let now = Instant::now();
         Self {
             poll,
+            waker,
+            logins: None,
             listener,
             // Without randomness the members of queue groups are chosen in a known order, which harms nobody.
-            broker: Broker::new(limits.clone(), info, auth, random::number()),
+            broker: Broker::new(limits.clone(), info, auth, random::number(), now),
             limits,
             senders: Some(senders),
             blocks: Blocks::new(Arc::clone(&log_progress)),
@@ -189,7 +200,7 @@ impl Loop {
             partial_bytes: 0,
             timers_at: None,
             accept_again: false,
-            now: Instant::now(),
+            now,
         }
     }
 
@@ -214,6 +225,7 @@ impl Loop {
                 break;
             }
             self.now = Instant::now();
+            self.broker.set_now(self.now);
             for event in &events {
                 self.on_event(event);
             }
@@ -226,6 +238,7 @@ impl Loop {
             for id in std::mem::take(&mut self.ready) {
                 self.read(id);
             }
+            self.settle_logins();
             self.settle_early();
             self.settle();
             self.notify();
@@ -308,6 +321,9 @@ impl Loop {
             self.metrics.nats_in_bytes.inc_by(stats.in_bytes);
             self.metrics.nats_out_messages.inc_by(stats.out_messages);
             self.metrics.nats_out_bytes.inc_by(stats.out_bytes);
+        }
+        if stats.violations > 0 {
+            self.metrics.nats_violations.inc_by(stats.violations);
         }
         self.metrics
             .nats_subscriptions

@@ -286,7 +286,9 @@ impl Loop {
     }
 
     pub(super) fn hold(&mut self, id: ClientId, way: Way) {
-        self.metrics.nats_held_back.inc();
+        if way != Way::Login {
+            self.metrics.nats_held_back.inc();
+        }
         if let Some(connection) = self.connection(id) {
             connection.turn = Turn::Held;
             self.held.push((id, way));

@@ -1,16 +1,20 @@
 //! The server without its sockets: what each client has said and subscribed to, who gets a message, and what waits for
 //! whom. In: operations of [`super::parser`]. Out: bytes in each client's [`Outbound`], the clients to flush and to close.
 
+mod answers;
 mod outbound;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Instant;
 
 use slab::Slab;
 
+use answers::Answers;
 pub use outbound::Outbound;
 
-use super::auth::Auth;
+use super::auth::{Auth, Check, Permissions, Verdict};
 use super::info::{Connect, Info};
 use super::parser::{Op, Publish};
 use super::sublist::{SubId, Sublist};
@@ -40,6 +44,11 @@ pub struct Client {
     pub connect: Connect,
     /// It has sent CONNECT with good credentials, or needs none.
     pub authorised: bool,
+    /// Its credentials are being looked at: what it sends has to wait.
+    pub checking: bool,
+    /// `None`: it may do everything.
+    permissions: Option<Arc<Permissions>>,
+    answers: Answers,
     subscriptions: HashMap<Rc<[u8]>, SubId>,
     out: Outbound,
     in_dirty: bool,
@@ -57,6 +66,19 @@ pub struct Stats {
     pub out_messages: u64,
     /// Bytes of them, headers included.
     pub out_bytes: u64,
+    /// Publishes and subscriptions that a client has no right to.
+    pub violations: u64,
+}
+
+/// What became of a publish.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Published {
+    /// Whoever is subscribed gets it.
+    Routed,
+    /// The client has no right to it, and was told so.
+    Refused,
+    /// The client must not send such a message, and is being closed.
+    Closing,
 }
 
 /// All clients and subscriptions.
@@ -76,6 +98,9 @@ pub struct Broker {
     ended: Vec<SubId>,
     random: u64,
     stats: Stats,
+    now: Instant,
+    /// Credentials that take their time, with the client and its number.
+    checks: VecDeque<(ClientId, u64, Check)>,
     /// Clients that the last message of CIM's own went to.
     reached: Vec<ClientId>,
 }
@@ -90,7 +115,7 @@ pub struct Mark {
 
 impl Broker {
     /// A server without clients. `seed` chooses the members of queue groups.
-    pub fn new(limits: Limits, info: Info, auth: Auth, seed: u64) -> Self {
+    pub fn new(limits: Limits, info: Info, auth: Auth, seed: u64, now: Instant) -> Self {
         Self {
             limits,
             info: Info {
@@ -110,6 +135,8 @@ impl Broker {
             ended: Vec::new(),
             random: seed | 1,
             stats: Stats::default(),
+            now,
+            checks: VecDeque::new(),
             reached: Vec::new(),
         }
     }
@@ -122,6 +149,9 @@ impl Broker {
             number,
             connect: Connect::default(),
             authorised: !self.auth.is_required(),
+            checking: false,
+            permissions: None,
+            answers: Answers::default(),
             subscriptions: HashMap::new(),
             out: Outbound::default(),
             in_dirty: false,
@@ -268,8 +298,7 @@ impl Broker {
         let Ok(connect) = Connect::read(json) else {
             return self.close(id, CloseReason::ProtocolViolation);
         };
-        let allowed = self.auth.allows(&connect);
-        client.authorised = allowed;
+        let verdict = self.auth.look(&connect);
         // Credentials have served their purpose; the rest is kept.
         client.connect = Connect {
             user: None,
@@ -277,10 +306,29 @@ impl Broker {
             auth_token: None,
             ..connect
         };
+        match verdict {
+            Verdict::Check(check) => {
+                client.checking = true;
+                let number = client.number;
+                self.checks.push_back((id, number, check));
+            }
+            verdict => self.log_in(id, verdict),
+        }
+    }
+
+    fn log_in(&mut self, id: ClientId, verdict: Verdict) {
+        let Some(client) = self.clients.get_mut(id) else {
+            return;
+        };
+        client.checking = false;
+        client.authorised = false;
+        let Verdict::Allowed(permissions) = verdict else {
+            return self.close(id, CloseReason::AuthenticationFailure);
+        };
+        client.authorised = true;
+        client.permissions = permissions;
         let connect = &client.connect;
-        if !allowed {
-            self.close(id, CloseReason::AuthenticationFailure);
-        } else if !(0..=1).contains(&connect.protocol) {
+        if !(0..=1).contains(&connect.protocol) {
             self.close(id, CloseReason::BadClientProtocolVersion);
         } else if connect.no_responders && !connect.headers {
             self.close(id, CloseReason::NoRespondersRequiresHeaders);
@@ -289,10 +337,42 @@ impl Broker {
         }
     }
 
+    /// The next credentials that take their time: for [`Check::run`], elsewhere.
+    pub fn next_check(&mut self) -> Option<(ClientId, u64, Check)> {
+        self.checks.pop_front()
+    }
+
+    /// What came out of it. False when the client is not there any more.
+    pub fn checked(&mut self, id: ClientId, number: u64, verdict: Verdict) -> bool {
+        let client = self.clients.get(id);
+        let is_here = client.is_some_and(|client| client.number == number && client.checking);
+        if is_here {
+            self.log_in(id, verdict);
+        }
+        is_here
+    }
+
+    /// What time it is.
+    pub fn set_now(&mut self, now: Instant) {
+        self.now = now;
+    }
+
     fn subscribe(&mut self, id: ClientId, subject: &[u8], queue: Option<&[u8]>, sid: &[u8]) {
         let Some(client) = self.clients.get_mut(id) else {
             return;
         };
+        let permissions = client.permissions.as_deref();
+        if permissions.is_some_and(|permissions| !permissions.may_subscribe(subject, queue)) {
+            let mut text = format!(
+                "Permissions Violation for Subscription to \"{}\"",
+                subject.escape_ascii()
+            );
+            if let Some(queue) = queue {
+                text.push_str(&format!(" using queue \"{}\"", queue.escape_ascii()));
+            }
+            self.stats.violations += 1;
+            return self.error(id, &text);
+        }
         if client.subscriptions.contains_key(sid) {
             return self.ok_if_verbose(id);
         }
@@ -357,17 +437,29 @@ impl Broker {
     }
 
     /// A message from a client. `handled`: CIM itself takes the message, so a request is never without responder.
-    /// False when the client must not send such a message, and is being closed.
-    pub fn publish(&mut self, id: ClientId, message: &Publish<'_>, handled: bool) -> bool {
+    pub fn publish(&mut self, id: ClientId, message: &Publish<'_>, handled: bool) -> Published {
         self.stats.in_messages += 1;
         self.stats.in_bytes += message.body.len() as u64;
-        let Some(client) = self.clients.get(id) else {
-            return false;
+        let now = self.now;
+        let Some(client) = self.clients.get_mut(id) else {
+            return Published::Closing;
         };
         if message.header_len.is_some() && !client.connect.headers {
             // nats-server says nothing either.
             self.close_with(id, CloseReason::ProtocolViolation, None);
-            return false;
+            return Published::Closing;
+        }
+        if let Some(permissions) = &client.permissions
+            && !permissions.may_publish(message.subject)
+            && !client
+                .answers
+                .take(message.subject, permissions.responses, now)
+        {
+            let subject = message.subject.escape_ascii();
+            let text = format!("Permissions Violation for Publish to \"{subject}\"");
+            self.stats.violations += 1;
+            self.error(id, &text);
+            return Published::Refused;
         }
         let (verbose, no_responders) = (client.connect.verbose, client.connect.no_responders);
         if client.connect.pedantic && !subject::is_literal(message.subject) {
@@ -377,7 +469,7 @@ impl Broker {
             self.send(id, &[b"+OK\r\n"]);
         }
         if self.subscriptions.is_empty() {
-            return true;
+            return Published::Routed;
         }
         let delivered = self.route(
             Some(id),
@@ -389,7 +481,7 @@ impl Broker {
         if !delivered && !handled && no_responders && !message.reply.is_empty() {
             self.no_responders(id, message);
         }
-        true
+        Published::Routed
     }
 
     /// Whether the client is on its way out.
@@ -513,6 +605,16 @@ impl Broker {
         };
         if client.closing || (from == Some(id) && !client.connect.echo) {
             return false;
+        }
+        if let Some(permissions) = &client.permissions {
+            if permissions.filters() && !permissions.may_get(message.subject) {
+                return false;
+            }
+            if let Some(responses) = permissions.responses
+                && !message.reply.is_empty()
+            {
+                client.answers.expect(message.reply, responses, self.now);
+            }
         }
         if subscription.max > 0 && subscription.delivered >= subscription.max {
             return false;

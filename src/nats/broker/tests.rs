@@ -1,7 +1,9 @@
 //! Tests of the broker: what each operation does, by tables and scenarios.
 
 use super::*;
+use crate::nats::auth::{Authorization, Password, Responses, Rules, User};
 use crate::nats::parser::{ParseLimits, Step, next_op};
+use crate::secret::Secret;
 
 const PARSE: ParseLimits = ParseLimits {
     control_line_bytes: 4096,
@@ -22,7 +24,13 @@ struct Bench(Broker);
 
 impl Bench {
     fn new(limits: Limits, auth: Auth) -> Self {
-        Self(Broker::new(limits, info(), auth, 7))
+        Self(Broker::new(
+            limits,
+            info(),
+            auth,
+            7,
+            std::time::Instant::now(),
+        ))
     }
 
     fn quiet() -> Self {
@@ -244,7 +252,7 @@ fn errors_that_close_and_errors_that_do_not() {
 fn wrong_credentials_end_the_connection() {
     let mut bench = Bench::new(
         Limits::default(),
-        Auth::Token(crate::secret::Secret::new("secret")),
+        Auth::token(crate::secret::Secret::new("secret")),
     );
     let good = bench.client(r#"{"verbose":true,"auth_token":"secret"}"#);
     assert_eq!(bench.out(good), "+OK\r\n");
@@ -255,6 +263,131 @@ fn wrong_credentials_end_the_connection() {
         bench.0.take_closing(),
         [(bad, CloseReason::AuthenticationFailure)]
     );
+}
+
+/// User `limited` with these permissions, password `p`; its hash when `hashed`.
+fn limited(permissions: Permissions, hashed: bool) -> Auth {
+    let password = match hashed {
+        true => bcrypt::hash("p", 4).unwrap(),
+        false => "p".to_owned(),
+    };
+    Auth::Required(Arc::new(Authorization {
+        users: vec![
+            User {
+                name: "limited".into(),
+                password: Password::new(Secret::new(password)),
+                permissions: Some(Arc::new(permissions)),
+            },
+            User {
+                name: "free".into(),
+                password: Password::new(Secret::new("p")),
+                permissions: None,
+            },
+        ],
+        token: None,
+    }))
+}
+
+fn connect(user: &str) -> String {
+    format!(r#"{{"user":"{user}","pass":"p","verbose":false,"pedantic":false}}"#)
+}
+
+fn rules(allow: Option<&[&str]>, deny: &[&str]) -> Rules {
+    let owned = |list: &[&str]| list.iter().map(|&rule| rule.to_owned()).collect();
+    Rules {
+        allow: allow.map(owned),
+        deny: owned(deny),
+    }
+}
+
+#[test]
+fn a_client_does_only_what_it_may() {
+    let permissions = Permissions {
+        publish: rules(Some(&["a.>"]), &["a.secret"]),
+        subscribe: rules(None, &["b.secret", "q workers"]),
+        responses: None,
+    };
+    let mut bench = Bench::new(Limits::default(), limited(permissions, false));
+    let client = bench.client(&connect("limited"));
+    let free = bench.client(&connect("free"));
+    bench.send(free, "SUB > 9\r\n");
+    for (input, answer, arrives) in [
+        ("PUB a.1 0\r\n\r\n", "", true),
+        (
+            "PUB a.secret 0\r\n\r\n",
+            "-ERR 'Permissions Violation for Publish to \"a.secret\"'\r\n",
+            false,
+        ),
+        (
+            "PUB b 0\r\n\r\n",
+            "-ERR 'Permissions Violation for Publish to \"b\"'\r\n",
+            false,
+        ),
+        (
+            "SUB b.secret 1\r\n",
+            "-ERR 'Permissions Violation for Subscription to \"b.secret\"'\r\n",
+            false,
+        ),
+        (
+            "SUB q workers 1\r\n",
+            "-ERR 'Permissions Violation for Subscription to \"q\" using queue \"workers\"'\r\n",
+            false,
+        ),
+        ("SUB b.* 2\r\nSUB q others 3\r\n", "", false),
+    ] {
+        bench.send(client, input);
+        assert_eq!(bench.out(client), answer, "{input}");
+        assert_eq!(!bench.out(free).is_empty(), arrives, "{input}");
+    }
+    assert_eq!(bench.0.take_stats().violations, 4);
+    assert!(bench.0.take_closing().is_empty());
+    // Within a wildcard what is denied is left out.
+    bench.send(free, "PUB b.secret 0\r\n\r\nPUB b.open 0\r\n\r\n");
+    assert_eq!(bench.out(client), "MSG b.open 2 0\r\n\r\n");
+}
+
+#[test]
+fn answers_to_requests_may_be_allowed_besides() {
+    let permissions = Permissions {
+        publish: rules(Some(&[]), &[]),
+        responses: Some(Responses::default()),
+        ..Permissions::default()
+    };
+    let mut bench = Bench::new(Limits::default(), limited(permissions, false));
+    let client = bench.client(&connect("limited"));
+    let free = bench.client(&connect("free"));
+    bench.send(client, "SUB service 1\r\n");
+    bench.send(free, "SUB inbox.* 1\r\nPUB service inbox.1 0\r\n\r\n");
+    assert_eq!(bench.out(client), "MSG service 1 inbox.1 0\r\n\r\n");
+    let refused = "-ERR 'Permissions Violation for Publish to \"inbox.1\"'\r\n";
+    for (answered, refusal) in [("MSG inbox.1 1 0\r\n\r\n", ""), ("", refused)] {
+        bench.send(client, "PUB inbox.1 0\r\n\r\n");
+        assert_eq!(
+            (&*bench.out(free), &*bench.out(client)),
+            (answered, refusal)
+        );
+    }
+}
+
+#[test]
+fn a_hash_is_looked_at_elsewhere_while_the_client_waits() {
+    let mut bench = Bench::new(Limits::default(), limited(Permissions::default(), true));
+    let client = bench.client(&connect("limited"));
+    let state = bench.0.client(client).unwrap();
+    assert!(state.checking && !state.authorised);
+    let (id, number, check) = bench.0.next_check().unwrap();
+    assert!(
+        !bench.0.checked(id, number + 1, Verdict::Denied),
+        "another client"
+    );
+    assert!(bench.0.checked(id, number, check.run()));
+    assert!(!bench.0.checked(id, number, Verdict::Denied), "twice");
+    let state = bench.0.client(client).unwrap();
+    assert!(!state.checking && state.authorised);
+    let other = bench.client(r#"{"user":"limited","pass":"x"}"#);
+    let (id, number, check) = bench.0.next_check().unwrap();
+    assert!(bench.0.checked(id, number, check.run()));
+    assert_eq!(bench.out(other), "-ERR 'Authorization Violation'\r\n");
 }
 
 #[test]

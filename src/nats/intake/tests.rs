@@ -4,8 +4,10 @@ use super::*;
 use crate::limits::ACKS_WAITING;
 use crate::nats::Limits;
 use crate::nats::auth::Auth;
+use crate::nats::auth::{Authorization, Password, Permissions, Rules, User};
 use crate::nats::info::Info;
 use crate::tap::Failure;
+use std::sync::Arc;
 
 const LIMITS: ParseLimits = ParseLimits {
     control_line_bytes: 4096,
@@ -45,7 +47,7 @@ impl Bench {
             std::net::SocketAddr::from(([127, 0, 0, 1], 4222)),
             1 << 20,
         );
-        let mut broker = Broker::new(Limits::default(), info, auth, 1);
+        let mut broker = Broker::new(Limits::default(), info, auth, 1, std::time::Instant::now());
         let id = broker.add("");
         let mut bench = Self {
             intake: Intake::new(LIMITS),
@@ -301,12 +303,12 @@ fn before_authentication_nothing_but_connect_is_heard() {
         b"PUB x 1000000\r\n",
         b"GET / HTTP/1.1\r\n",
     ] {
-        let mut bench = Bench::with(Auth::Token(crate::secret::Secret::new("t")));
+        let mut bench = Bench::with(Auth::token(crate::secret::Secret::new("t")));
         let taken = bench.take(input, ROOM, NONE);
         assert!(taken.log.is_none());
         assert_eq!(bench.out(), "-ERR 'Authorization Violation'\r\n");
     }
-    let mut bench = Bench::with(Auth::Token(crate::secret::Secret::new("t")));
+    let mut bench = Bench::with(Auth::token(crate::secret::Secret::new("t")));
     bench.take(
         b"CONNECT {\"auth_token\":\"t\",\"verbose\":false}\r\nPING\r\n",
         ROOM,
@@ -324,5 +326,49 @@ fn bytes_that_are_not_nats_end_the_connection_with_the_servers_text() {
     assert_eq!(
         bench.broker.take_closing(),
         [(bench.id, CloseReason::ProtocolViolation)]
+    );
+}
+
+#[test]
+fn who_is_being_looked_at_waits_with_what_it_has_sent() {
+    let hash = bcrypt::hash("p", 4).unwrap();
+    let secret = crate::secret::Secret::new(hash);
+    let mut bench = Bench::with(Auth::user("u".into(), secret));
+    let connect = &b"CONNECT {\"user\":\"u\",\"pass\":\"p\",\"verbose\":false}\r\n"[..];
+    let rest = b"PUB LOG 0\r\n\r\nPING\r\nPUB LO";
+    let taken = bench.take(&[connect, rest].concat(), ROOM, NONE);
+    assert_eq!((taken.used, taken.held), (connect.len(), Some(Way::Login)));
+    // Half an operation is no reason to refuse it meanwhile.
+    assert_eq!(bench.take(b"PIN", ROOM, NONE).held, None);
+    assert_eq!(bench.out(), "");
+    let (id, number, check) = bench.broker.next_check().unwrap();
+    assert!(bench.broker.checked(id, number, check.run()));
+    let taken = bench.take(rest, ROOM, NONE);
+    assert_eq!((taken.log.unwrap().spans.len(), taken.held), (1, None));
+}
+
+#[test]
+fn a_message_that_its_client_may_not_publish_does_not_reach_the_data_path() {
+    let user = User {
+        name: "u".into(),
+        password: Password::new(crate::secret::Secret::new("p")),
+        permissions: Some(Arc::new(Permissions {
+            publish: Rules {
+                allow: None,
+                deny: vec!["LOG".into()],
+            },
+            ..Permissions::default()
+        })),
+    };
+    let mut bench = Bench::with(Auth::Required(Arc::new(Authorization {
+        users: vec![user],
+        token: None,
+    })));
+    let input = b"CONNECT {\"user\":\"u\",\"pass\":\"p\",\"verbose\":false}\r\nPUB LOG 0\r\n\r\nPUB EVENT 0\r\n\r\n";
+    let taken = bench.take(input, ROOM, NONE);
+    assert!(taken.log.is_none() && taken.events.is_some());
+    assert_eq!(
+        bench.out(),
+        "-ERR 'Permissions Violation for Publish to \"LOG\"'\r\n"
     );
 }

@@ -1,0 +1,194 @@
+//! Who may connect, and what they may do. By default everybody on loopback, and everything (CONTRACT section 2).
+
+mod password;
+mod permissions;
+
+use std::sync::Arc;
+
+use super::info::Connect;
+use crate::secret::Secret;
+pub use password::Password;
+pub use permissions::{Permissions, Responses, Rules};
+
+/// What a client must show in CONNECT.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Auth {
+    /// Nothing.
+    #[default]
+    Open,
+    /// This.
+    Required(Arc<Authorization>),
+}
+
+/// nats-server's `authorization` block.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Authorization {
+    /// Users, each name once.
+    pub users: Vec<User>,
+    /// A token, for whoever gives no user.
+    pub token: Option<Password>,
+}
+
+/// One user.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct User {
+    /// Its name.
+    pub name: String,
+    /// Its password.
+    pub password: Password,
+    /// What it may do; `None`: everything.
+    pub permissions: Option<Arc<Permissions>>,
+}
+
+/// What the look at a CONNECT says.
+#[derive(Debug)]
+pub enum Verdict {
+    /// The client is in.
+    Allowed(Option<Arc<Permissions>>),
+    /// It is not.
+    Denied,
+    /// A hash has to be computed, which takes its time.
+    Check(Check),
+}
+
+/// A password that is still to be compared with its hash.
+#[derive(Debug)]
+pub struct Check {
+    expected: Password,
+    given: Secret,
+    permissions: Option<Arc<Permissions>>,
+}
+
+impl Check {
+    /// Does it: tens of milliseconds, or what the hash's cost says.
+    pub fn run(self) -> Verdict {
+        if self.expected.is(&self.given) {
+            Verdict::Allowed(self.permissions)
+        } else {
+            Verdict::Denied
+        }
+    }
+}
+
+impl Auth {
+    /// One user with its password.
+    pub fn user(name: String, password: Secret) -> Self {
+        Self::Required(Arc::new(Authorization {
+            users: vec![User {
+                name,
+                password: Password::new(password),
+                permissions: None,
+            }],
+            token: None,
+        }))
+    }
+
+    /// A token.
+    pub fn token(token: Secret) -> Self {
+        Self::Required(Arc::new(Authorization {
+            users: Vec::new(),
+            token: Some(Password::new(token)),
+        }))
+    }
+
+    /// Whether CONNECT must carry credentials.
+    pub fn is_required(&self) -> bool {
+        !matches!(self, Self::Open)
+    }
+
+    /// Whether the credentials of `connect` are right.
+    pub fn look(&self, connect: &Connect) -> Verdict {
+        let Self::Required(authorization) = self else {
+            return Verdict::Allowed(None);
+        };
+        let secret = |text: &Option<String>| Secret::new(text.clone().unwrap_or_default());
+        let (expected, given, permissions) = match &connect.user {
+            Some(name) if !name.is_empty() => {
+                let mut users = authorization.users.iter();
+                let Some(user) = users.find(|user| user.name == *name) else {
+                    return Verdict::Denied;
+                };
+                (&user.password, &connect.pass, user.permissions.clone())
+            }
+            _ => match &authorization.token {
+                Some(token) => (token, &connect.auth_token, None),
+                None => return Verdict::Denied,
+            },
+        };
+        let check = Check {
+            expected: expected.clone(),
+            given: secret(given),
+            permissions,
+        };
+        match expected {
+            Password::Plain(_) => check.run(),
+            Password::Bcrypt(_) => Verdict::Check(check),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn outcome(auth: &Auth, connect: &Connect) -> bool {
+        let verdict = match auth.look(connect) {
+            Verdict::Check(check) => check.run(),
+            verdict => verdict,
+        };
+        matches!(verdict, Verdict::Allowed(_))
+    }
+
+    #[test]
+    fn credentials() {
+        let user = Auth::user("u".into(), Secret::new("p"));
+        let hash = bcrypt::hash("p", 4).unwrap();
+        let hashed = Auth::user("u".into(), Secret::new(hash.clone()));
+        let token = Auth::token(Secret::new("t"));
+        for (json, open, by_user, by_token) in [
+            ("{}", true, false, false),
+            (r#"{"user":"u","pass":"p"}"#, true, true, false),
+            (r#"{"user":"u","pass":"x"}"#, true, false, false),
+            (r#"{"user":"u"}"#, true, false, false),
+            (r#"{"user":"x","pass":"p"}"#, true, false, false),
+            (r#"{"user":"","pass":"p"}"#, true, false, false),
+            (r#"{"auth_token":"t"}"#, true, false, true),
+            (r#"{"auth_token":""}"#, true, false, false),
+        ] {
+            let connect: Connect = serde_json::from_str(json).unwrap();
+            let all = [&Auth::Open, &user, &hashed, &token].map(|auth| outcome(auth, &connect));
+            assert_eq!(all, [open, by_user, by_user, by_token], "{json}");
+        }
+        let hash_itself = serde_json::json!({"user": "u", "pass": hash});
+        let connect: Connect = serde_json::from_value(hash_itself).unwrap();
+        assert!(!outcome(&hashed, &connect), "a hash is no password");
+    }
+
+    #[test]
+    fn a_user_has_its_permissions_and_hashes_are_left_to_others() {
+        let permissions = Arc::new(Permissions::default());
+        let user = |name: &str, password: &str| User {
+            name: name.into(),
+            password: Password::new(Secret::new(password)),
+            permissions: Some(Arc::clone(&permissions)),
+        };
+        let hash = bcrypt::hash("p", 4).unwrap();
+        let auth = Auth::Required(Arc::new(Authorization {
+            users: vec![user("a", "p"), user("b", &hash)],
+            token: None,
+        }));
+        let connect = |name: &str| {
+            let json = serde_json::json!({"user": name, "pass": "p"});
+            serde_json::from_value::<Connect>(json).unwrap()
+        };
+        assert!(matches!(
+            auth.look(&connect("a")),
+            Verdict::Allowed(Some(_))
+        ));
+        let Verdict::Check(check) = auth.look(&connect("b")) else {
+            panic!("not put off");
+        };
+        assert!(!format!("{check:?}").contains("\"p\""));
+        assert!(matches!(check.run(), Verdict::Allowed(Some(_))));
+    }
+}
