@@ -642,3 +642,9 @@ pub const NOTIFICATION_BYTES: usize = 1 << 20;
 
 /// Reply subjects of requests that one NATS client may answer at one time (`allow_responses`). nats-server: 4096.
 pub const ANSWERS_ALLOWED: usize = 4096;
+/// Connections of NATS clients that `/connz?state=closed` still tells of. nats-server: 10000.
+pub const CLOSED_CONNECTIONS: usize = 64;
+/// Bytes of the subscriptions of each that are kept.
+pub const CLOSED_CONNECTION_BYTES: usize = 4096;
+/// Questions on monitoring pages that wait for the NATS server's thread.
+pub const MONITOR_QUESTIONS: usize = 4;

@@ -91,6 +91,7 @@ impl Server {
             event_progress: Arc::clone(&event_progress),
             control_progress: Arc::clone(&control_progress),
             notifications: outlet,
+            questions: crossbeam_channel::never(),
             metrics: Arc::clone(&metrics),
             stop: Arc::clone(&stop),
         };

@@ -22,7 +22,8 @@ use crate::interrupt::interrupt;
 use crate::kube::{Client, Command, ServerAddress, ServiceAccount, Tmaas};
 use crate::limits::{
     APP_SIGNALS, CHANGE_SETS, CONFIG_ANSWERS, CONTROL_BATCHES, EVENT_BATCHES, EVENTS_STOP_TIME,
-    KUBE_COMMANDS, LINE_BATCHES, LOG_BATCHES, OWN_LOG_LINES, SET_ASIDE_BYTES, SINK_STALL,
+    KUBE_COMMANDS, LINE_BATCHES, LOG_BATCHES, MONITOR_QUESTIONS, OWN_LOG_LINES, SET_ASIDE_BYTES,
+    SINK_STALL,
 };
 use crate::logs::backlog::{Backlog, Replay};
 use crate::logs::container::Containers;
@@ -33,6 +34,7 @@ use crate::logs::format::LineForm;
 use crate::logs::remote::connect::Connector;
 use crate::metrics::Metrics;
 use crate::nats::info::Info;
+use crate::nats::monitor::Asker;
 use crate::notifications::notifications;
 use crate::options::Options;
 use crate::progress::Progress;
@@ -152,6 +154,8 @@ impl Daemon {
         };
         let (log_progress, event_progress) = (Progress::new(wake()), Progress::new(wake()));
         let control_progress = Progress::new(wake());
+        let (questions_out, questions) = bounded(MONITOR_QUESTIONS);
+        let _monitor = Asker::new(questions_out, wake());
         let (_notifier, outlet) = notifications(options.nats_limits.payload_bytes, wake());
 
         let (log_out, log_in) = bounded(LOG_BATCHES);
@@ -354,6 +358,7 @@ impl Daemon {
             event_progress,
             control_progress,
             notifications: outlet,
+            questions,
             metrics: Arc::clone(&metrics),
             stop: Arc::clone(&nats_stop),
         };

@@ -82,6 +82,7 @@ mod tests {
                 query: None,
                 host: Some(host.into()),
                 origin: origin.map(str::to_owned),
+                authorization: None,
                 body: Vec::new(),
                 keep_alive: true,
                 version: Version::Http11,

@@ -7,6 +7,7 @@ use super::chunked::Chunked;
 use super::request::split_target;
 use super::{Limits, Method, Request, Version};
 use crate::limits::{HTTP_HEADERS, HTTP_READ_BYTES};
+use crate::secret::Secret;
 
 /// Why a request cannot be read. After it nothing more can be read from the connection.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -275,6 +276,7 @@ fn parse(buf: &[u8], limits: &Limits) -> Result<Option<Head>, RequestError> {
                 query,
                 host: fields.host,
                 origin: fields.origin,
+                authorization: fields.authorization,
                 body: Vec::new(),
                 keep_alive,
                 version,
@@ -288,6 +290,7 @@ fn parse(buf: &[u8], limits: &Limits) -> Result<Option<Head>, RequestError> {
 struct Fields {
     host: Option<String>,
     origin: Option<String>,
+    authorization: Option<Secret>,
     length: Option<u64>,
     chunked: bool,
     close: bool,
@@ -305,6 +308,8 @@ impl Fields {
             self.host = Some(text(value, "Host")?.to_owned());
         } else if is("origin") {
             self.origin = Some(text(value, "Origin")?.to_owned());
+        } else if is("authorization") {
+            self.authorization = Some(Secret::new(text(value, "Authorization")?));
         } else if is("content-length") {
             let length = parse_length(value)?;
             if self.length.is_some_and(|other| other != length) {

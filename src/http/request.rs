@@ -1,5 +1,7 @@
 //! A complete HTTP request, as the routes see it.
 
+use crate::secret::Secret;
+
 /// The methods that a route may tell apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Method {
@@ -58,6 +60,8 @@ pub struct Request {
     pub host: Option<String>,
     /// `Origin`: sent by browsers only.
     pub origin: Option<String>,
+    /// `Authorization`, as it was sent.
+    pub authorization: Option<Secret>,
     /// The body, chunks joined; at most `Limits::body_bytes`.
     pub body: Vec<u8>,
     /// The client would like to send another request on this connection.

@@ -36,6 +36,7 @@ fn request(method: Method, path: &str) -> Request {
         query: Some("x=y".into()),
         host: Some("localhost:6060".into()),
         origin: None,
+        authorization: None,
         body: b"{}".to_vec(),
         keep_alive: true,
         version: Version::Http11,

@@ -320,4 +320,5 @@ mod runtime;
 
 pub use config::ConfigMetrics;
 pub use delivery::{Age, EventMetrics, RemoteMetrics};
+pub use process::ProcessUsage;
 pub use runtime::{AlignedMetrics, NotificationMetrics};

@@ -5,6 +5,8 @@ use prometheus::proto::{Counter, Gauge, Metric, MetricFamily, MetricType};
 use rustix::param::{clock_ticks_per_second, page_size};
 use rustix::process::{Resource, getrlimit};
 
+use crate::clock;
+
 /// Collector of the `process_*` series.
 pub struct Process;
 
@@ -77,6 +79,30 @@ impl Collector for Process {
                 family
             })
             .collect()
+    }
+}
+
+/// What this process uses.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct ProcessUsage {
+    /// Bytes of memory that are resident.
+    pub resident_bytes: u64,
+    /// Cores that it may use.
+    pub cores: usize,
+    /// Per cent of one core since its start.
+    pub cpu_percent: f64,
+}
+
+impl ProcessUsage {
+    /// Reads it; `None` without /proc.
+    pub fn read() -> Option<Self> {
+        let [cpu_seconds, .., resident, start] = read()?;
+        let seconds = (clock::now_ms() as f64 / 1000.0 - start).max(1.0);
+        Some(Self {
+            resident_bytes: resident as u64,
+            cores: std::thread::available_parallelism().map_or(1, usize::from),
+            cpu_percent: 100.0 * cpu_seconds / seconds,
+        })
     }
 }
 

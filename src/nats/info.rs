@@ -32,6 +32,9 @@ pub struct Info {
     pub auth_required: bool,
     /// Bytes of the largest payload.
     pub max_payload: usize,
+    /// The server is about to end: clients finish what they are at.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub ldm: bool,
     /// Number of this client.
     pub client_id: u64,
     /// Address of this client.
@@ -57,6 +60,7 @@ impl Info {
             headers: true,
             auth_required: false,
             max_payload,
+            ldm: false,
             client_id: 0,
             client_ip: String::new(),
         }

@@ -10,6 +10,7 @@ pub mod broker;
 pub mod close;
 pub mod info;
 pub mod intake;
+pub mod monitor;
 pub mod parser;
 pub mod subject;
 pub mod sublist;

@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 use std::rc::Rc;
 
+use super::monitor::SublistStats;
 use super::subject;
 
 /// Subjects whose answer is kept. nats-server: 1024.
@@ -47,12 +48,17 @@ pub struct Sublist {
     wildcards: Vec<(Rc<[u8]>, Entry)>,
     cache: HashMap<Box<[u8]>, Rc<Matches>>,
     cached_ids: usize,
+    inserts: u64,
+    removes: u64,
+    asked: u64,
+    hits: u64,
 }
 
 impl Sublist {
     /// Adds a subscription to a valid `pattern`.
     pub fn insert(&mut self, pattern: &Rc<[u8]>, queue: Option<Rc<[u8]>>, id: SubId) {
         self.forget_answers();
+        self.inserts += 1;
         let entry = Entry { id, queue };
         if subject::is_literal(pattern) {
             self.literals
@@ -67,6 +73,7 @@ impl Sublist {
     /// Removes subscription `id` to `pattern`.
     pub fn remove(&mut self, pattern: &[u8], id: SubId) {
         self.forget_answers();
+        self.removes += 1;
         if let Some(entries) = self.literals.get_mut(pattern) {
             entries.retain(|entry| entry.id != id);
             if entries.is_empty() {
@@ -80,7 +87,9 @@ impl Sublist {
 
     /// The subscriptions to `subject`, which must be literal to match a wildcard's place.
     pub fn matches(&mut self, subject: &[u8]) -> Rc<Matches> {
+        self.asked += 1;
         if let Some(found) = self.cache.get(subject) {
+            self.hits += 1;
             return found.clone();
         }
         let found = Rc::new(self.find(subject));
@@ -93,6 +102,31 @@ impl Sublist {
             self.cache.insert(subject.into(), found.clone());
         }
         found
+    }
+
+    /// What was counted since the beginning, and what is kept.
+    pub fn stats(&self) -> SublistStats {
+        let fanouts = self
+            .cache
+            .values()
+            .map(|found| found.plain.len() + found.queues.len());
+        let rate = |part: usize, all: u64| {
+            if all == 0 {
+                0.0
+            } else {
+                part as f64 / all as f64
+            }
+        };
+        SublistStats {
+            num_subscriptions: usize::try_from(self.inserts - self.removes).unwrap_or(usize::MAX),
+            num_cache: self.cache.len(),
+            num_inserts: self.inserts,
+            num_removes: self.removes,
+            num_matches: self.asked,
+            cache_hit_rate: rate(self.hits as usize, self.asked),
+            max_fanout: fanouts.clone().max().unwrap_or(0),
+            avg_fanout: rate(fanouts.sum(), self.cache.len() as u64),
+        }
     }
 
     fn forget_answers(&mut self) {

@@ -50,7 +50,7 @@ impl Loop {
         let mut connection = Connection::new(
             stream,
             id,
-            peer.to_string(),
+            peer,
             self.now,
             self.now + self.limits.ping_interval,
         );
@@ -113,6 +113,7 @@ impl Loop {
                 connection.close(self.poll.registry());
                 self.partial_bytes -= connection.input.capacity();
                 let text = reason.as_str();
+                self.remember(id, &connection, text);
                 if reason.is_slow_consumer() {
                     self.metrics.nats_slow_consumers.inc();
                     log::warn!("NATS client {} {label} cut off: {text}", connection.peer);

@@ -1,6 +1,7 @@
 //! The socket side of one NATS client.
 
 use std::io;
+use std::net::SocketAddr;
 use std::time::Instant;
 
 use mio::net::TcpStream;
@@ -58,14 +59,14 @@ pub(super) struct Connection {
     pub next_ping: Instant,
     /// Since when the client takes nothing although something waits for it.
     pub blocked_since: Option<Instant>,
-    pub peer: String,
+    pub peer: SocketAddr,
 }
 
 impl Connection {
     pub fn new(
         stream: TcpStream,
         id: ClientId,
-        peer: String,
+        peer: SocketAddr,
         now: Instant,
         next_ping: Instant,
     ) -> Self {

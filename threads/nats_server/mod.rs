@@ -11,6 +11,7 @@
 mod clients;
 mod connection;
 mod logins;
+mod monitoring;
 mod notifying;
 mod reading;
 mod stopping;
@@ -32,6 +33,7 @@ use crate::nats::auth::Auth;
 use crate::nats::blocks::Blocks;
 use crate::nats::info::Info;
 use crate::nats::intake::{Intake, Way};
+use crate::nats::monitor::Questions;
 use crate::nats::{Broker, ClientId, CloseReason, Limits};
 use crate::notifications::Outlet;
 use crate::progress::Progress;
@@ -41,6 +43,7 @@ use crate::threads::spawn::{Notice, spawn};
 
 use connection::{Connection, FIRST_CLIENT_TOKEN, Turn};
 use logins::Logins;
+use monitoring::Monitoring;
 use notifying::Notifying;
 pub use stopping::Stop;
 
@@ -73,6 +76,8 @@ pub struct NatsServer {
     pub control_progress: Arc<Progress>,
     /// Messages on EVENT-NOTIFICATION; the waker says that there are some.
     pub notifications: Outlet,
+    /// Questions of the monitoring pages; the waker says that there are some.
+    pub questions: Questions,
     /// Counters.
     pub metrics: Arc<Metrics>,
     /// Set before the waker is called to end the thread.
@@ -127,6 +132,7 @@ struct Loop {
     event_progress: Arc<Progress>,
     control_progress: Arc<Progress>,
     notifying: Notifying,
+    monitoring: Monitoring,
     metrics: Arc<Metrics>,
     stop: Arc<Stop>,
     phase: Phase,
@@ -163,6 +169,7 @@ impl Loop {
             event_progress,
             control_progress,
             notifications,
+            questions,
             metrics,
             stop,
         } = server;
@@ -185,6 +192,7 @@ impl Loop {
             event_progress,
             control_progress,
             notifying: Notifying::new(notifications),
+            monitoring: Monitoring::new(questions, now),
             metrics,
             stop,
             phase: Phase::Serving,
@@ -249,6 +257,7 @@ impl Loop {
                 self.timers();
             }
             self.report();
+            self.answer_questions();
         }
     }
 

@@ -1,6 +1,6 @@
 //! The end of the thread's life: what clients had sent is read, stored and answered before they are told goodbye.
 
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 
 use crate::limits::{STOP_READ_TIME, STOP_TIME};
 use crate::nats::{ClientId, CloseReason};
@@ -10,25 +10,33 @@ use super::{Loop, Phase};
 
 /// Asks the thread to end. The waker must be called after it.
 #[derive(Debug, Default)]
-pub struct Stop(AtomicU8);
+pub struct Stop {
+    asked: AtomicU8,
+    lame_duck: AtomicBool,
+}
 
 impl Stop {
+    /// The end is near: clients are told once (`ldm` in INFO), and everything goes on.
+    pub fn soon(&self) {
+        self.lame_duck.store(true, Ordering::SeqCst);
+    }
+
     /// In order: what clients have sent is read, and stored before they are told goodbye.
     pub fn in_order(&self) {
-        self.0.fetch_max(1, Ordering::SeqCst);
+        self.asked.fetch_max(1, Ordering::SeqCst);
     }
 
     /// Now: the data path behind has died, and nothing more will be stored.
     pub fn at_once(&self) {
-        self.0.store(2, Ordering::SeqCst);
+        self.asked.store(2, Ordering::SeqCst);
     }
 
     pub(super) fn is_asked(&self) -> bool {
-        self.0.load(Ordering::SeqCst) > 0
+        self.asked.load(Ordering::SeqCst) > 0
     }
 
     pub(super) fn is_at_once(&self) -> bool {
-        self.0.load(Ordering::SeqCst) > 1
+        self.asked.load(Ordering::SeqCst) > 1
     }
 }
 
@@ -45,6 +53,9 @@ impl Loop {
 
     /// Moves on through the end of the thread's life.
     pub(super) fn advance(&mut self) {
+        if self.stop.lame_duck.swap(false, Ordering::SeqCst) {
+            self.broker.enter_lame_duck();
+        }
         match self.phase {
             Phase::Serving if self.stop.is_asked() => {
                 let _ = self.poll.registry().deregister(&mut self.listener);

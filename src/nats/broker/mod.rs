@@ -16,6 +16,7 @@ pub use outbound::Outbound;
 
 use super::auth::{Auth, Check, Permissions, Verdict};
 use super::info::{Connect, Info};
+use super::monitor::{SubInfo, SublistStats};
 use super::parser::{Op, Publish};
 use super::sublist::{SubId, Sublist};
 use super::{CloseReason, Limits, subject};
@@ -30,20 +31,43 @@ struct Subscription {
     client: ClientId,
     sid: Rc<[u8]>,
     subject: Rc<[u8]>,
-    queue_bytes: usize,
+    queue: Option<Rc<[u8]>>,
     /// 0: for ever.
     max: u64,
     delivered: u64,
+}
+
+impl Subscription {
+    fn bytes(&self) -> usize {
+        self.subject.len() + self.sid.len() + self.queue.as_ref().map_or(0, |queue| queue.len())
+    }
+
+    fn info(&self, cid: u64) -> SubInfo {
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        SubInfo {
+            subject: text(&self.subject),
+            queue: self.queue.as_deref().map(text).unwrap_or_default(),
+            sid: text(&self.sid),
+            msgs: self.delivered,
+            max: self.max,
+            cid,
+        }
+    }
 }
 
 /// One client's side of the protocol.
 pub struct Client {
     /// Its number, counted from the start of the server.
     pub number: u64,
+    ip: String,
     /// What it said in its last CONNECT.
     pub connect: Connect,
     /// It has sent CONNECT with good credentials, or needs none.
     pub authorised: bool,
+    /// The user as which it is in; `None` when nobody is asked who they are.
+    pub user: Option<String>,
+    /// What it has sent and was sent.
+    pub stats: Stats,
     /// Its credentials are being looked at: what it sends has to wait.
     pub checking: bool,
     /// `None`: it may do everything.
@@ -147,8 +171,11 @@ impl Broker {
         self.next_number += 1;
         let id = self.clients.insert(Client {
             number,
+            ip: ip.to_owned(),
             connect: Connect::default(),
             authorised: !self.auth.is_required(),
+            user: None,
+            stats: Stats::default(),
             checking: false,
             permissions: None,
             answers: Answers::default(),
@@ -163,6 +190,20 @@ impl Broker {
             self.close(id, CloseReason::MaxConnectionsExceeded);
         }
         id
+    }
+
+    /// Tells every client that understands it that the server is about to end (nats-server: lame duck mode).
+    pub fn enter_lame_duck(&mut self) {
+        self.info.ldm = true;
+        let told: Vec<(ClientId, Vec<u8>)> = self
+            .clients
+            .iter()
+            .filter(|(_, client)| client.authorised && client.connect.protocol >= 1)
+            .map(|(id, client)| (id, self.info.line(client.number, &client.ip)))
+            .collect();
+        for (id, line) in told {
+            self.send(id, &[&line]);
+        }
     }
 
     /// Forgets a connection and its subscriptions.
@@ -184,6 +225,33 @@ impl Broker {
     /// Subscriptions of all clients.
     pub fn subscription_count(&self) -> usize {
         self.subscriptions.len()
+    }
+
+    /// The subscriptions of one client.
+    pub fn subscriptions_of(&self, id: ClientId) -> impl Iterator<Item = SubInfo> + '_ {
+        self.clients.get(id).into_iter().flat_map(|client| {
+            let subscriptions = client.subscriptions.values();
+            let subscriptions = subscriptions.filter_map(|&sub| self.subscriptions.get(sub));
+            subscriptions.map(|subscription| subscription.info(client.number))
+        })
+    }
+
+    /// All subscriptions.
+    pub fn subscriptions(&self) -> impl Iterator<Item = SubInfo> + '_ {
+        self.subscriptions.iter().map(|(_, subscription)| {
+            let client = self.clients.get(subscription.client);
+            subscription.info(client.map_or(0, |client| client.number))
+        })
+    }
+
+    /// What the index of subscriptions has counted.
+    pub fn sublist_stats(&self) -> SublistStats {
+        self.sublist.stats()
+    }
+
+    /// What clients are told at first.
+    pub fn info(&self) -> &Info {
+        &self.info
     }
 
     /// Whether somebody is subscribed to `subject`.
@@ -299,6 +367,11 @@ impl Broker {
             return self.close(id, CloseReason::ProtocolViolation);
         };
         let verdict = self.auth.look(&connect);
+        client.user = self
+            .auth
+            .is_required()
+            .then(|| connect.user.clone())
+            .flatten();
         // Credentials have served their purpose; the rest is kept.
         client.connect = Connect {
             user: None,
@@ -387,18 +460,19 @@ impl Broker {
             return self.error(id, "Invalid Subject");
         }
         let subject: Rc<[u8]> = subject.into();
+        let queue: Option<Rc<[u8]>> = queue.map(Rc::from);
         let sid: Rc<[u8]> = sid.into();
         let sub = self.subscriptions.insert(Subscription {
             client: id,
             sid: sid.clone(),
             subject: subject.clone(),
-            queue_bytes: queue.map_or(0, <[u8]>::len),
+            queue: queue.clone(),
             max: 0,
             delivered: 0,
         });
         client.subscriptions.insert(sid, sub);
         self.subscription_bytes += bytes;
-        self.sublist.insert(&subject, queue.map(Rc::from), sub);
+        self.sublist.insert(&subject, queue, sub);
         self.ok_if_verbose(id);
     }
 
@@ -430,20 +504,22 @@ impl Broker {
 
     fn forget(&mut self, sub: SubId) {
         if let Some(subscription) = self.subscriptions.try_remove(sub) {
-            self.subscription_bytes -=
-                subscription.subject.len() + subscription.sid.len() + subscription.queue_bytes;
+            self.subscription_bytes -= subscription.bytes();
             self.sublist.remove(&subscription.subject, sub);
         }
     }
 
     /// A message from a client. `handled`: CIM itself takes the message, so a request is never without responder.
     pub fn publish(&mut self, id: ClientId, message: &Publish<'_>, handled: bool) -> Published {
+        let bytes = message.body.len() as u64;
         self.stats.in_messages += 1;
-        self.stats.in_bytes += message.body.len() as u64;
+        self.stats.in_bytes += bytes;
         let now = self.now;
         let Some(client) = self.clients.get_mut(id) else {
             return Published::Closing;
         };
+        client.stats.in_messages += 1;
+        client.stats.in_bytes += bytes;
         if message.header_len.is_some() && !client.connect.headers {
             // nats-server says nothing either.
             self.close_with(id, CloseReason::ProtocolViolation, None);
@@ -526,7 +602,7 @@ impl Broker {
             .filter_map(|&sub| self.subscriptions.get(sub));
         let Some(sid) = mine
             // nats-server looks at subscriptions without a queue group alone.
-            .filter(|sub| sub.queue_bytes == 0 && subject::matches(&sub.subject, message.reply))
+            .filter(|sub| sub.queue.is_none() && subject::matches(&sub.subject, message.reply))
             .map(|sub| sub.sid.clone())
             .next()
         else {
@@ -654,8 +730,11 @@ impl Broker {
             body,
             b"\r\n",
         ];
+        let bytes = body.len() as u64;
         self.stats.out_messages += 1;
-        self.stats.out_bytes += body.len() as u64;
+        self.stats.out_bytes += bytes;
+        client.stats.out_messages += 1;
+        client.stats.out_bytes += bytes;
         let added = client.out.push(&parts);
         self.pending += added;
         self.after_push(id);

@@ -391,6 +391,26 @@ fn a_hash_is_looked_at_elsewhere_while_the_client_waits() {
 }
 
 #[test]
+fn clients_that_understand_it_are_told_that_the_end_is_near() {
+    let mut bench = Bench::quiet();
+    let new = bench.client(r#"{"verbose":false,"protocol":1}"#);
+    let (old, silent) = (bench.plain(), bench.client(""));
+    bench.0.enter_lame_duck();
+    let line = bench.out(new);
+    let told: serde_json::Value = serde_json::from_str(&line["INFO ".len()..]).unwrap();
+    assert_eq!(
+        (&told["ldm"], &told["client_id"]),
+        (&true.into(), &1.into())
+    );
+    assert_eq!(
+        (bench.out(old), bench.out(silent)),
+        (String::new(), String::new())
+    );
+    let late = bench.0.add("");
+    assert!(bench.out(late).contains("\"ldm\":true"));
+}
+
+#[test]
 fn a_slow_consumer_is_cut_off_and_the_others_are_not() {
     let limits = Limits {
         client_pending_bytes: 10_000,

@@ -1,0 +1,143 @@
+//! Answers the questions of the monitoring pages.
+
+use std::time::{Duration, Instant, SystemTime};
+
+use crate::http::Response;
+use crate::metrics::ProcessUsage;
+use crate::nats::monitor::{
+    Closed, ConnInfo, Connz, ConnzQuery, Page, Question, Questions, Subsz, SubszQuery, Varz,
+};
+use crate::nats::{ClientId, subject};
+
+use super::Loop;
+use super::connection::Connection;
+
+pub(super) struct Monitoring {
+    questions: Questions,
+    closed: Closed,
+    started: SystemTime,
+    started_at: Instant,
+}
+
+impl Monitoring {
+    pub(super) fn new(questions: Questions, now: Instant) -> Self {
+        Self {
+            questions,
+            closed: Closed::default(),
+            started: SystemTime::now(),
+            started_at: now,
+        }
+    }
+
+    /// The wall clock at a moment since the start; it does not jump with the clock.
+    fn wall(&self, at: Instant) -> SystemTime {
+        self.started + at.saturating_duration_since(self.started_at)
+    }
+}
+
+impl Loop {
+    pub(super) fn answer_questions(&mut self) {
+        while let Ok(Question { page, reply }) = self.monitoring.questions.try_recv() {
+            let response = match page {
+                Page::Varz => Response::json(200, &self.varz().page()),
+                Page::Connz(query) => Response::json(200, &self.connz(&query)),
+                Page::Subsz(query) => Response::json(200, &self.subsz(&query)),
+            };
+            reply.send(response);
+        }
+    }
+
+    /// What is known of a connection.
+    fn conn_info(&self, id: ClientId, connection: &Connection) -> Option<ConnInfo> {
+        let client = self.broker.client(id)?;
+        let connect = &client.connect;
+        Some(ConnInfo {
+            cid: client.number,
+            ip: connection.peer.ip().to_string(),
+            port: connection.peer.port(),
+            start: self.monitoring.wall(connection.opened),
+            last_activity: self.monitoring.wall(connection.last_in),
+            stop: None,
+            pending_bytes: self.broker.outbound(id).map_or(0, |out| out.len()),
+            in_msgs: client.stats.in_messages,
+            out_msgs: client.stats.out_messages,
+            in_bytes: client.stats.in_bytes,
+            out_bytes: client.stats.out_bytes,
+            name: connect.name.clone(),
+            lang: connect.lang.clone(),
+            version: connect.version.clone(),
+            tls: None,
+            user: client.user.clone(),
+            subscriptions: self.broker.subscriptions_of(id).collect(),
+        })
+    }
+
+    /// Keeps what there is to know of a connection that is being closed.
+    pub(super) fn remember(&mut self, id: ClientId, connection: &Connection, reason: &'static str) {
+        if let Some(mut info) = self.conn_info(id, connection) {
+            info.stop = Some((self.monitoring.wall(self.now), reason));
+            self.monitoring.closed.add(info);
+        }
+    }
+
+    fn connz(&self, query: &ConnzQuery) -> Connz {
+        let open = self.connections.iter().enumerate();
+        let open = open.filter_map(|(id, connection)| self.conn_info(id, connection.as_ref()?));
+        let all = open.chain(self.monitoring.closed.iter().cloned());
+        let now = self.monitoring.wall(self.now);
+        Connz::new(self.broker.info().server_id.clone(), now, query, all)
+    }
+
+    fn subsz(&self, query: &SubszQuery) -> Subsz {
+        let mut all = Vec::new();
+        if query.subs || query.test.is_some() {
+            all.extend(self.broker.subscriptions());
+        }
+        if let Some(test) = &query.test {
+            all.retain(|sub| subject::matches(sub.subject.as_bytes(), test.as_bytes()));
+        }
+        let now = self.monitoring.wall(self.now);
+        let stats = self.broker.sublist_stats();
+        Subsz::new(self.broker.info().server_id.clone(), now, query, stats, all)
+    }
+
+    fn varz(&self) -> Varz {
+        let info = self.broker.info();
+        let (limits, metrics) = (&self.limits, &self.metrics);
+        let now = self.monitoring.wall(self.now);
+        let usage = ProcessUsage::read().unwrap_or_default();
+        let nanos = |time: Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+        Varz {
+            server_id: info.server_id.clone(),
+            server_name: info.server_name.clone(),
+            version: info.version,
+            proto: info.proto,
+            go: info.go,
+            host: info.host.clone(),
+            port: info.port,
+            auth_required: info.auth_required,
+            max_connections: limits.connections,
+            max_subscriptions: limits.client_subscriptions,
+            ping_interval: nanos(limits.ping_interval),
+            ping_max: limits.pings_outstanding,
+            auth_timeout: limits.connect_timeout.as_secs_f64(),
+            max_control_line: limits.control_line_bytes,
+            max_payload: limits.payload_bytes,
+            max_pending: limits.client_pending_bytes,
+            write_deadline: nanos(limits.write_deadline),
+            mem: usage.resident_bytes,
+            cores: usage.cores,
+            gomaxprocs: usage.cores,
+            cpu: usage.cpu_percent,
+            connections: self.connections.iter().flatten().count(),
+            total_connections: metrics.nats_connections_total.get(),
+            in_msgs: metrics.nats_in_messages.get(),
+            out_msgs: metrics.nats_out_messages.get(),
+            in_bytes: metrics.nats_in_bytes.get(),
+            out_bytes: metrics.nats_out_bytes.get(),
+            slow_consumers: metrics.nats_slow_consumers.get(),
+            subscriptions: self.broker.subscription_count(),
+            ..Varz::at(self.monitoring.started, now)
+        }
+    }
+}
