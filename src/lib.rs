@@ -45,6 +45,7 @@ pub mod resolver;
 pub mod secret;
 pub mod set_aside;
 pub mod settings;
+pub mod subscriptions;
 pub mod surroundings;
 pub mod tap;
 pub mod termination;

@@ -648,3 +648,23 @@ pub const CLOSED_CONNECTIONS: usize = 64;
 pub const CLOSED_CONNECTION_BYTES: usize = 4096;
 /// Questions on monitoring pages that wait for the NATS server's thread.
 pub const MONITOR_QUESTIONS: usize = 4;
+
+/// Event subscriptions at one time. An application has a handful; each is looked at for each record by bit.
+pub const SUBSCRIPTIONS: usize = 256;
+/// Values of one field of an event subscription.
+pub const SUBSCRIPTION_VALUES: usize = 64;
+/// Bytes of one value: names of events and network functions are far shorter.
+pub const SUBSCRIPTION_VALUE_BYTES: usize = 256;
+/// Bytes of all values of all event subscriptions: 1 KiB for each.
+pub const SUBSCRIPTIONS_BYTES: usize = 256 << 10;
+/// Bytes of the file of the event subscriptions. JSON may need 6 bytes for one; the rest is room for the position in 30,000 partitions.
+pub const SUBSCRIPTIONS_FILE_BYTES: u64 = 4 << 20;
+const _: () = assert!(
+    SUBSCRIPTIONS_FILE_BYTES as usize
+        >= 6 * SUBSCRIPTIONS_BYTES
+            + SUBSCRIPTIONS * (4 * SUBSCRIPTION_VALUES * 3 + 256)
+            + (1 << 20),
+    "what is accepted can be stored"
+);
+/// Changes of the event subscriptions on their way to the consumer: a connection waits for one answer.
+pub const SUBSCRIPTION_CHANGES: usize = HTTP_CONNECTIONS;

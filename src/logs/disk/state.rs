@@ -1,4 +1,4 @@
-//! The file system as the marks of a backlog need it, and how its log files are read.
+//! The file system as what is kept in the state directory needs it (marks of a backlog, event subscriptions), and how log files are read.
 
 use std::ffi::OsStr;
 use std::fs::File;
@@ -26,6 +26,8 @@ pub trait StateDisk: Send {
     fn write_new(&mut self, path: &Path, bytes: &[u8]) -> io::Result<()>;
     /// Renames; what is at `to` is replaced.
     fn replace(&mut self, from: &Path, to: &Path) -> io::Result<()>;
+    /// Waits until what the file or directory holds is on the medium.
+    fn sync(&mut self, path: &Path) -> io::Result<()>;
     /// Removes a file.
     fn remove_file(&mut self, path: &Path) -> io::Result<()>;
 }
@@ -77,6 +79,10 @@ impl StateDisk for RealDisk {
 
     fn replace(&mut self, from: &Path, to: &Path) -> io::Result<()> {
         Ok(fs::renameat(CWD, from, CWD, to)?)
+    }
+
+    fn sync(&mut self, path: &Path) -> io::Result<()> {
+        open(path, OFlags::RDONLY)?.sync_all()
     }
 
     fn remove_file(&mut self, path: &Path) -> io::Result<()> {

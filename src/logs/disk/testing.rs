@@ -247,6 +247,11 @@ impl StateDisk for TestDisk {
         RealDisk.replace(from, to)
     }
 
+    fn sync(&mut self, path: &Path) -> io::Result<()> {
+        self.check()?;
+        StateDisk::sync(&mut RealDisk, path)
+    }
+
     fn remove_file(&mut self, path: &Path) -> io::Result<()> {
         self.check()?;
         RealDisk.remove_file(path)
