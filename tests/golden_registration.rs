@@ -13,10 +13,13 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use cim::health::Health;
-use cim::http::{Answer, Handler, Limits, Operations, RequestReader, Scope, Step, Wake};
+use cim::http::{
+    Answer, EventSubscriptions, Handler, Limits, Operations, RequestReader, Scope, Step, Wake,
+};
 use cim::metrics::Metrics;
 use cim::registration::{Application, Facts, Overrides, Registrar};
 use cim::settings::{Settings, Store};
+use cim::subscriptions::Subscriptions;
 use serde_json::{Value, json};
 
 struct Recorder {
@@ -48,8 +51,16 @@ fn facts() -> Facts {
 }
 
 fn operations(facts: Facts) -> Operations<Recorder> {
+    let metrics = Arc::new(Metrics::new("cnf-0").unwrap());
     Operations {
-        metrics: Arc::new(Metrics::new("cnf-0").unwrap()),
+        subscriptions: EventSubscriptions::new(
+            Subscriptions::open("/nowhere/subscriptions.json".into())
+                .0
+                .into(),
+            crossbeam_channel::bounded(1).0,
+            Arc::clone(&metrics),
+        ),
+        metrics,
         settings: Arc::new(Store::new(Settings::default())),
         health: Arc::new(Health::new()),
         history: Default::default(),

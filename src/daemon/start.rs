@@ -16,14 +16,14 @@ use crate::events::OwnEvents;
 use crate::events::delivery::Refused;
 use crate::events::journal::{self, JournalLimits, OpenError};
 use crate::health::{Health, Part, State};
-use crate::http::{Operations, Scope};
+use crate::http::{EventSubscriptions, Operations, Scope};
 use crate::identity::{Current, Identity};
 use crate::interrupt::interrupt;
 use crate::kube::{Client, Command, ServerAddress, ServiceAccount, Tmaas};
 use crate::limits::{
     APP_SIGNALS, CHANGE_SETS, CONFIG_ANSWERS, CONTROL_BATCHES, EVENT_BATCHES, EVENTS_STOP_TIME,
     KUBE_COMMANDS, LINE_BATCHES, LOG_BATCHES, MONITOR_QUESTIONS, OWN_LOG_LINES, SET_ASIDE_BYTES,
-    SINK_STALL,
+    SINK_STALL, SUBSCRIPTION_CHANGES,
 };
 use crate::logs::backlog::{Backlog, Replay};
 use crate::logs::container::Containers;
@@ -41,6 +41,7 @@ use crate::progress::Progress;
 use crate::random;
 use crate::registrar::DaemonRegistrar;
 use crate::set_aside::SetAside;
+use crate::subscriptions::Subscriptions;
 use crate::surroundings::Surroundings;
 use crate::threads::config_delivery::ConfigDelivery;
 use crate::threads::etcd_watch::EtcdWatch;
@@ -126,6 +127,11 @@ impl Daemon {
             JournalLimits::new(options.journal.bytes_max, options.journal.fsync),
             &metrics,
         )?;
+
+        let stored = options.paths.state_dir.join("subscriptions.json");
+        let (event_subscriptions, unusable) = Subscriptions::open(stored);
+        let event_subscriptions = Arc::new(event_subscriptions);
+        remarks.extend(unusable.map(|error| (log::Level::Warn, error.to_string())));
 
         let nats_listener = listen(options.nats, "NATS", "CIM_NATS_PORT")?;
         let rest_listener = listen(options.rest, "the operations API", "CIM_REST_PORT")?;
@@ -270,6 +276,8 @@ impl Daemon {
             progress: Arc::clone(&event_progress),
             metrics: Arc::clone(&metrics),
         };
+        // Nobody takes them yet: the channel is closed with the end of this function.
+        let (changes_out, _changes_in) = bounded(SUBSCRIPTION_CHANGES);
         let history = Arc::new(Mutex::new(History::default()));
         let registrations = Arc::new(AtomicU64::new(0));
         let forget = Arc::new(AtomicBool::new(false));
@@ -369,6 +377,11 @@ impl Daemon {
                 settings: Arc::clone(&settings),
                 health: Arc::clone(&health),
                 history,
+                subscriptions: EventSubscriptions::new(
+                    event_subscriptions,
+                    changes_out,
+                    Arc::clone(&metrics),
+                ),
                 registrar: DaemonRegistrar {
                     known: surroundings.clone(),
                     kubernetes: kubernetes.is_some().then(|| kubernetes_out.clone()),

@@ -15,6 +15,7 @@ mod reader;
 mod request;
 mod response;
 mod routes;
+mod subscriptions;
 
 pub use answer::{Answer, Handler, Replier, Scope, Wake, later};
 pub use connection::{Connection, Deadline, End, Expendable};
@@ -22,6 +23,7 @@ pub use reader::{RequestError, RequestReader, Step};
 pub use request::{Method, Request, Version};
 pub use response::Response;
 pub use routes::{HISTORY_PATH, Operations};
+pub use subscriptions::{EventSubscriptions, SUBSCRIPTIONS_PATH};
 
 pub(crate) use origin::host_of;
 

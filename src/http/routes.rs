@@ -4,6 +4,8 @@
 //! |---|---|---|
 //! | `/api/v1/_operations/xgvela/register` | POST | REST port |
 //! | `/api/v1/_operations/config/history` | GET, HEAD | REST port |
+//! | `/api/v1/_operations/event/subscriptions` | GET, HEAD, POST | REST port |
+//! | `/api/v1/_operations/event/subscriptions/<id>` | GET, HEAD, PUT, DELETE | REST port |
 //! | `/metrics` | GET, HEAD | REST port, and `CIM_METRICS_BIND` when set |
 //! | `/healthz` | GET, HEAD | as `/metrics` |
 //! | `/readyz` | GET, HEAD | as `/metrics` |
@@ -18,6 +20,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use serde_json::json;
 
 use super::origin::is_foreign;
+use super::subscriptions::{EventSubscriptions, SUBSCRIPTIONS_PATH};
 use super::{Answer, Handler, Method, Request, Response, Scope, Wake};
 use crate::change_set::history::History;
 use crate::health::{Health, Part, State};
@@ -41,21 +44,26 @@ pub struct Operations<R> {
     pub history: Arc<Mutex<History>>,
     /// What `/healthz` and `/readyz` show.
     pub health: Arc<Health>,
+    /// Which events the application wants.
+    pub subscriptions: EventSubscriptions,
     /// What a registration sets going.
     pub registrar: R,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Route {
+enum Route<'a> {
     Register,
     History,
+    Subscriptions,
+    /// Of this id.
+    Subscription(&'a str),
     Metrics,
     Healthz,
     Readyz,
 }
 
-impl Route {
-    fn find(path: &str, scope: Scope) -> Option<Self> {
+impl<'a> Route<'a> {
+    fn find(path: &'a str, scope: Scope) -> Option<Self> {
         let path = path.strip_suffix('/').unwrap_or(path);
         match path {
             "/metrics" => Some(Self::Metrics),
@@ -63,6 +71,11 @@ impl Route {
             "/readyz" => Some(Self::Readyz),
             registration::PATH if scope == Scope::All => Some(Self::Register),
             HISTORY_PATH if scope == Scope::All => Some(Self::History),
+            SUBSCRIPTIONS_PATH if scope == Scope::All => Some(Self::Subscriptions),
+            _ if scope == Scope::All => {
+                let id = path.strip_prefix(SUBSCRIPTIONS_PATH)?.strip_prefix('/')?;
+                (!id.is_empty() && !id.contains('/')).then_some(Self::Subscription(id))
+            }
             _ => None,
         }
     }
@@ -70,6 +83,8 @@ impl Route {
     fn allow(self) -> &'static str {
         match self {
             Self::Register => "POST",
+            Self::Subscriptions => "GET, HEAD, POST",
+            Self::Subscription(_) => "GET, HEAD, PUT, DELETE",
             Self::History | Self::Metrics | Self::Healthz | Self::Readyz => "GET, HEAD",
         }
     }
@@ -77,6 +92,10 @@ impl Route {
     fn allows(self, method: Method) -> bool {
         match self {
             Self::Register => method == Method::Post,
+            Self::Subscriptions => method.is_safe() || method == Method::Post,
+            Self::Subscription(_) => {
+                method.is_safe() || matches!(method, Method::Put | Method::Delete)
+            }
             Self::History | Self::Metrics | Self::Healthz | Self::Readyz => method.is_safe(),
         }
     }
@@ -86,6 +105,8 @@ impl<R: Registrar> Handler for Operations<R> {
     fn answer(&mut self, scope: Scope, request: &Request, wake: &Wake) -> Answer {
         match self.route(scope, request) {
             Ok(Route::Register) => self.register(&request.body, wake),
+            Ok(Route::Subscriptions) => self.subscriptions.all(request, wake),
+            Ok(Route::Subscription(id)) => Answer::Now(self.subscriptions.one(id, request)),
             Ok(Route::History) => Answer::Now(self.history()),
             Ok(Route::Metrics) => Answer::Now(self.metrics()),
             Ok(Route::Healthz) => Answer::Now(self.healthz()),
@@ -97,10 +118,17 @@ impl<R: Registrar> Handler for Operations<R> {
 
 impl<R: Registrar> Operations<R> {
     /// Where `request` goes that came in through `scope`, or why it goes nowhere.
-    fn route(&self, scope: Scope, request: &Request) -> Result<Route, Response> {
+    fn route<'a>(&self, scope: Scope, request: &'a Request) -> Result<Route<'a>, Response> {
         let Some(route) = Route::find(&request.path, scope) else {
             return Err(Response::error(404, "there is nothing at this path"));
         };
+        let of_subscriptions = matches!(route, Route::Subscriptions | Route::Subscription(_));
+        if of_subscriptions && !self.subscriptions.is_open() {
+            return Err(Response::error(
+                404,
+                "event subscriptions are there once the application has registered",
+            ));
+        }
         if !route.allows(request.method) {
             let allow = route.allow();
             return Err(Response {
@@ -121,6 +149,7 @@ impl<R: Registrar> Operations<R> {
             Err(response) => return Answer::Now(response),
         };
         self.metrics.registrations.inc();
+        self.subscriptions.open();
         log::info!("application registered: {application}");
         self.health.set(
             Part::Application,

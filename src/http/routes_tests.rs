@@ -6,6 +6,7 @@ use super::*;
 use crate::http::Version;
 use crate::registration::{Application, Facts, Overrides};
 use crate::settings::Settings;
+use crate::subscriptions::Subscriptions;
 
 struct Fake;
 
@@ -19,9 +20,18 @@ impl Registrar for Fake {
     }
 }
 
+/// No event subscriptions, and no file for them.
+fn none_yet(metrics: &Arc<Metrics>) -> EventSubscriptions {
+    let (subscriptions, _) = Subscriptions::open("/nowhere/subscriptions.json".into());
+    let (changed, _) = crossbeam_channel::bounded(1);
+    EventSubscriptions::new(subscriptions.into(), changed, Arc::clone(metrics))
+}
+
 fn operations() -> Operations<Fake> {
+    let metrics = Arc::new(Metrics::new("p").unwrap());
     Operations {
-        metrics: Arc::new(Metrics::new("p").unwrap()),
+        subscriptions: none_yet(&metrics),
+        metrics,
         settings: Arc::new(Store::new(Settings::default())),
         health: Arc::new(Health::new()),
         history: Default::default(),
@@ -73,6 +83,10 @@ fn paths_and_methods() {
         (MetricsOnly, Get, "/readyz", 503, None),
         (MetricsOnly, Post, registration::PATH, 404, None),
         (MetricsOnly, Get, registration::PATH, 404, None),
+        (All, Get, ALL, 404, None),
+        (All, Post, ALL, 404, None),
+        (All, Delete, ONE, 404, None),
+        (All, Other, ALL, 404, None),
         (All, Get, "/", 404, None),
         (All, Get, "", 404, None),
         (All, Get, "//metrics", 404, None),
@@ -94,6 +108,89 @@ fn paths_and_methods() {
             assert!(json(&response)["error"].is_string(), "{path}");
         }
     }
+}
+
+const ALL: &str = SUBSCRIPTIONS_PATH;
+const ONE: &str = "/api/v1/_operations/event/subscriptions/123456";
+
+#[test]
+fn event_subscriptions_are_there_once_the_application_has_registered() {
+    use Method::*;
+    use Scope::*;
+    let mut operations = operations();
+    let before = respond(&mut operations, All, &request(Get, ALL));
+    assert_eq!(before.status, 404);
+    let text = json(&before).to_string();
+    assert!(text.contains("has registered"), "{text}");
+    let registered = respond(&mut operations, All, &request(Post, registration::PATH));
+    assert_eq!(registered.status, 200);
+    let (all, one) = (Some("GET, HEAD, POST"), Some("GET, HEAD, PUT, DELETE"));
+    for (scope, method, path, status, allow) in [
+        (All, Get, ALL, 200, None),
+        (All, Head, ALL, 200, None),
+        (
+            All,
+            Get,
+            "/api/v1/_operations/event/subscriptions/",
+            200,
+            None,
+        ),
+        (All, Post, ALL, 400, None),
+        (All, Put, ALL, 405, all),
+        (All, Delete, ALL, 405, all),
+        (All, Other, ALL, 405, all),
+        // No subscription has this id.
+        (All, Get, ONE, 404, None),
+        (All, Put, ONE, 404, None),
+        (All, Delete, ONE, 404, None),
+        (All, Post, ONE, 405, one),
+        (All, Other, ONE, 405, one),
+        (
+            All,
+            Get,
+            "/api/v1/_operations/event/subscriptions//",
+            404,
+            None,
+        ),
+        (
+            All,
+            Get,
+            "/api/v1/_operations/event/subscriptions/1/2",
+            404,
+            None,
+        ),
+        (
+            All,
+            Get,
+            "/api/v1/_operations/event/subscriptionsx",
+            404,
+            None,
+        ),
+        (MetricsOnly, Get, ALL, 404, None),
+        (MetricsOnly, Post, ALL, 404, None),
+        (MetricsOnly, Delete, ONE, 404, None),
+    ] {
+        let response = respond(&mut operations, scope, &request(method, path));
+        assert_eq!(
+            (response.status, response.allow),
+            (status, allow),
+            "{method:?} {path} {scope:?}"
+        );
+    }
+}
+
+#[test]
+fn a_web_page_from_elsewhere_cannot_subscribe() {
+    let mut operations = operations();
+    respond(
+        &mut operations,
+        Scope::All,
+        &request(Method::Post, registration::PATH),
+    );
+    let mut request = request(Method::Post, ALL);
+    request.body = br#"{"localEventName":["E"]}"#.to_vec();
+    request.origin = Some("https://evil.example".into());
+    assert_eq!(respond(&mut operations, Scope::All, &request).status, 403);
 }
 
 #[test]
@@ -168,7 +265,7 @@ fn health_and_readiness() {
     assert_eq!(get("/healthz", &|_| {}), (200, r#"{"status":"ok"}"#.into()));
     let parts = |nats: &str, logs: &str| {
         format!(
-            r#""parts":{{"nats":{{{nats}}},"logs":{{{logs}}},"http":{{"state":"ready","needed":true,"reason":""}},"etcd":{{"state":"not ready","needed":false,"reason":"not yet"}},"application":{{"state":"not ready","needed":false,"reason":"not yet"}},"kubernetes":{{"state":"not ready","needed":false,"reason":"not yet"}},"kafka":{{"state":"not ready","needed":false,"reason":"not yet"}},"collector":{{"state":"not ready","needed":false,"reason":"not yet"}}}}}}"#
+            r#""parts":{{"nats":{{{nats}}},"logs":{{{logs}}},"http":{{"state":"ready","needed":true,"reason":""}},"etcd":{{"state":"not ready","needed":false,"reason":"not yet"}},"application":{{"state":"not ready","needed":false,"reason":"not yet"}},"kubernetes":{{"state":"not ready","needed":false,"reason":"not yet"}},"kafka":{{"state":"not ready","needed":false,"reason":"not yet"}},"collector":{{"state":"not ready","needed":false,"reason":"not yet"}},"notifications":{{"state":"not ready","needed":false,"reason":"not yet"}},"aligned_metrics":{{"state":"not ready","needed":false,"reason":"not yet"}}}}}}"#
         )
     };
     let written = r#""state":"ready","needed":false,"reason":"log lines are written""#;

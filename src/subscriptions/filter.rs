@@ -132,3 +132,7 @@ fn texts(value: Value) -> Result<Vec<String>, FilterError> {
     }
     Ok(texts)
 }
+
+#[cfg(test)]
+#[path = "filter_tests.rs"]
+mod tests;

@@ -117,3 +117,7 @@ impl Matcher {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "matcher_tests.rs"]
+mod tests;

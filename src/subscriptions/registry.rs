@@ -132,3 +132,7 @@ impl Registry {
             .find(|id| self.get(id).is_none())
     }
 }
+
+#[cfg(test)]
+#[path = "registry_tests.rs"]
+mod tests;

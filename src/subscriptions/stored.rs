@@ -97,3 +97,7 @@ pub fn decode(bytes: &[u8]) -> Result<Registry, StoredError> {
     }
     Ok(registry)
 }
+
+#[cfg(test)]
+#[path = "stored_tests.rs"]
+mod tests;

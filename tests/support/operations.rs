@@ -10,11 +10,13 @@ use std::time::{Duration, Instant};
 
 use cim::health::Health;
 use cim::http::{
-    Answer, Handler, Limits, Operations, Replier, Request, Response, Scope, Wake, later,
+    Answer, EventSubscriptions, Handler, Limits, Operations, Replier, Request, Response, Scope,
+    Wake, later,
 };
 use cim::metrics::Metrics;
 use cim::registration::{Application, Facts, Overrides, Registrar};
 use cim::settings::{Settings, Store};
+use cim::subscriptions::Subscriptions;
 use cim::threads::http_server::{HttpServer, Stopper};
 use cim::threads::spawn::NOTICES;
 use crossbeam_channel::bounded;
@@ -93,6 +95,13 @@ impl Server {
     pub fn start(limits: Limits) -> Self {
         let metrics = Arc::new(Metrics::new("cnf-0").unwrap());
         let operations = Operations {
+            subscriptions: EventSubscriptions::new(
+                Subscriptions::open("/nowhere/subscriptions.json".into())
+                    .0
+                    .into(),
+                bounded(1).0,
+                metrics.clone(),
+            ),
             metrics: metrics.clone(),
             settings: Arc::new(Store::new(Settings::default())),
             health: Arc::new(Health::new()),

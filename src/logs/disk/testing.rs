@@ -249,7 +249,8 @@ impl StateDisk for TestDisk {
 
     fn sync(&mut self, path: &Path) -> io::Result<()> {
         self.check()?;
-        StateDisk::sync(&mut RealDisk, path)
+        // No machine crashes in a test: the sync itself would cost time alone.
+        path.metadata().map(drop)
     }
 
     fn remove_file(&mut self, path: &Path) -> io::Result<()> {
