@@ -668,3 +668,42 @@ const _: () = assert!(
 );
 /// Changes of the event subscriptions on their way to the consumer: a connection waits for one answer.
 pub const SUBSCRIPTION_CHANGES: usize = HTTP_CONNECTIONS;
+
+/// Bytes of records of FMAASEVENTS that are read ahead; a fetch may go beyond it by what it brings.
+pub const KAFKA_CONSUMER_BYTES: usize = 2 << 20;
+/// Records that are read ahead before the next fetch waits: each takes some 300 bytes in librdkafka besides its own.
+pub const KAFKA_CONSUMER_RECORDS: usize = 1000;
+/// Time between two looks whether the next fetch has to wait any longer. librdkafka: 1 s, in which nothing comes.
+pub const KAFKA_CONSUMER_FULL_PAUSE: Duration = Duration::from_millis(50);
+/// Bytes of one fetch, if it is more than one record. Not below librdkafka's `message.max.bytes`, which it insists upon.
+pub const KAFKA_FETCH_BYTES: usize = 1 << 20;
+/// Bytes of one partition in it, if it is more than one record.
+pub const KAFKA_FETCH_PARTITION_BYTES: usize = 256 << 10;
+const _: () = assert!(KAFKA_FETCH_BYTES <= KAFKA_CONSUMER_BYTES);
+/// Time between two questions which partitions FMAASEVENTS has, and whether it is there.
+pub const KAFKA_CONSUMER_REFRESH: Duration = Duration::from_secs(10);
+/// Time for the answer to one question of the consumer, which nothing is done for meanwhile.
+pub const KAFKA_CONSUMER_ASK: Duration = Duration::from_secs(1);
+/// Time between two commits of what is delivered: what may come twice after kill -9.
+pub const KAFKA_COMMIT_INTERVAL: Duration = Duration::from_millis(200);
+/// Time for which the consumer simply waits when a record finds no room, before it tells Kafka to send no more.
+pub const KAFKA_HOLD_TIME: Duration = Duration::from_millis(500);
+/// Records that are looked at before what else has happened is.
+pub const KAFKA_RECORDS_A_TURN: usize = 256;
+/// Time that notifications on their way have to be delivered, and their offsets to be committed, when the consumer stops; the rest
+/// comes again.
+pub const KAFKA_CONSUMER_STOP_TIME: Duration = Duration::from_secs(2);
+/// The same when partitions go to another consumer of the group, which waits for it.
+pub const KAFKA_REVOKE_TIME: Duration = Duration::from_secs(1);
+/// Pause before a consumer that has failed is replaced: the first one, doubled up to [`KAFKA_CONSUMER_RETRY_LAST`].
+pub const KAFKA_CONSUMER_RETRY_FIRST: Duration = Duration::from_secs(1);
+/// See [`KAFKA_CONSUMER_RETRY_FIRST`].
+pub const KAFKA_CONSUMER_RETRY_LAST: Duration = Duration::from_secs(30);
+/// Pause before brokers that did not answer are asked again where an era begins: the first one, doubled up to [`KAFKA_ENDS_RETRY_LAST`].
+pub const KAFKA_ENDS_RETRY_FIRST: Duration = Duration::from_millis(100);
+/// See [`KAFKA_ENDS_RETRY_FIRST`].
+pub const KAFKA_ENDS_RETRY_LAST: Duration = Duration::from_secs(5);
+/// Time for which the answer to the first subscription waits until it is known where it begins.
+pub const SUBSCRIPTION_ANSWER_TIME: Duration = Duration::from_secs(1);
+/// Time between two looks of the consumer at what it depends on, and at what librdkafka has to say, while nothing comes.
+pub const KAFKA_CONSUMER_LOOK: Duration = Duration::from_secs(1);

@@ -6,6 +6,7 @@ pub mod event_sender;
 pub mod file_writer;
 pub mod http_server;
 pub mod journal_writer;
+pub mod kafka_consumer;
 pub mod kubernetes;
 pub mod log_connector;
 pub mod log_sender;

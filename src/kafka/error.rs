@@ -4,6 +4,8 @@ use std::fmt;
 
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 
+use super::config::Mask;
+
 /// Why a record was not delivered. Small and without memory of its own: one may come for each record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Reason(Code);
@@ -86,7 +88,7 @@ impl fmt::Display for Reason {
     }
 }
 
-/// A producer could not be made.
+/// A producer or consumer could not be made.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ConfigError {
     /// One of `CIM_KAFKA_OPTS`.
@@ -95,6 +97,17 @@ pub enum ConfigError {
     /// Everything together. The text is librdkafka's, passwords masked.
     #[error("librdkafka does not take the settings for Kafka: {0}")]
     Together(String),
+}
+
+impl ConfigError {
+    pub(super) fn together(error: KafkaError, mask: &Mask) -> Self {
+        // The text of a bad single setting may show its value; those of the options were checked.
+        Self::Together(match error {
+            KafkaError::ClientCreation(text) => mask.clean(&text),
+            KafkaError::ClientConfig(_, _, key, _) => format!("{key} does not take its value"),
+            error => mask.clean(&error.to_string()),
+        })
+    }
 }
 
 /// What is wrong with one of the options that are passed through to librdkafka. Values are never shown: one may be a password.
@@ -137,6 +150,21 @@ fn hint(key: &str) -> &'static str {
         "; this CIM was built without the feature kafka-tls"
     } else {
         ""
+    }
+}
+
+/// What a consumer asked of the brokers and did not get. It may be asked again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("{what}: {reason}")]
+pub struct RequestError {
+    pub(super) what: &'static str,
+    pub(super) reason: Reason,
+}
+
+impl RequestError {
+    pub(super) fn new(what: &'static str, error: &KafkaError) -> Self {
+        let reason = Reason::of(error);
+        Self { what, reason }
     }
 }
 

@@ -1,23 +1,36 @@
-//! Kafka through librdkafka: settings, producers, what an error means.
+//! Kafka through librdkafka: settings, producers, the consumer of notifications, what an error means.
 //!
 //! ```text
-//! config.rs    settings -> librdkafka's       producer.rs  records in, delivery reports out; the only file that talks to brokers
+//! config/      settings -> librdkafka's       producer.rs  records in, delivery reports out
+//! words.rs     librdkafka's own log lines     consumer.rs  records out, offsets in; these two are all that talks to brokers
 //! error.rs     never, later, or a new producer
+//! start.rs     where a partition is begun     ledger.rs    which offsets may be committed     hold.rs  when Kafka is told to wait
 //! ```
 //!
 //! librdkafka brings threads of its own: `rdk:main` and one for each broker (`rdk:broker…`). Its queues are bounded
 //! in records and bytes, and part of the memory budget.
 
 mod config;
+mod consumer;
 mod error;
+mod hold;
+mod ledger;
 mod producer;
+mod start;
+mod words;
 
-pub use config::{Pace, ProducerConfig, check_options};
-pub use error::{ConfigError, OptionError, Reason, SendError, Verdict};
+pub use config::{ConsumerConfig, Pace, ProducerConfig, check_options};
+pub use consumer::{Consumer, Failure, Polled, Record};
+pub use error::{ConfigError, OptionError, Reason, RequestError, SendError, Verdict};
+pub use hold::{Hold, Holding};
+pub use ledger::Ledger;
 pub use producer::{Delivery, Outcome, Producer};
+pub use start::{Known, Offsets, Start};
 
 /// The topic of log lines.
 pub const LOGS: &str = "LOGS";
+/// The topic of events that applications may subscribe to.
+pub const FMAASEVENTS: &str = "FMAASEVENTS";
 
 /// `compression.type` of librdkafka.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,8 +1,7 @@
 //! One producer: takes records, tells later which of them Kafka has. Its owner calls [`Producer::poll`] often.
 
 use std::fmt;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use rdkafka::config::{FromClientConfigAndContext, RDKafkaLogLevel};
@@ -14,8 +13,8 @@ use rdkafka::{ClientContext, Statistics};
 
 use super::config::{Mask, ProducerConfig};
 use super::error::{ConfigError, Reason, SendError, Verdict};
+use super::words::{Words, lock};
 use crate::limits::{KAFKA_POLL_FIRST, KAFKA_POLL_LAST, KAFKA_POLLS_A_TURN};
-use crate::logs::throttle::Throttle;
 
 /// What became of one record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,54 +47,22 @@ const _: () = assert!(usize::BITS >= u64::BITS, "a token travels as a pointer");
 /// What librdkafka tells: while [`Producer::poll`] runs, from the thread that called it.
 struct Reports {
     done: Mutex<Vec<Delivery>>,
-    /// Calls so far: whether one more look is worth it.
-    calls: AtomicU64,
-    brokers_down: AtomicBool,
-    last_error: Mutex<String>,
-    told: Mutex<Throttle>,
-    mask: Mask,
-}
-
-/// A panic while it was held leaves a whole value.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+    words: Words,
 }
 
 impl ClientContext for Reports {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, text: &str) {
-        self.calls.fetch_add(1, Ordering::Relaxed);
-        let grave = matches!(
-            level,
-            RDKafkaLogLevel::Emerg
-                | RDKafkaLogLevel::Alert
-                | RDKafkaLogLevel::Critical
-                | RDKafkaLogLevel::Error
-                | RDKafkaLogLevel::Warning
-        );
-        // CONFWARN: what CIM itself has set.
-        if !grave || facility == "CONFWARN" {
-            return log::debug!("Kafka: {facility}: {}", self.mask.clean(text));
-        }
-        if let Some(before) = lock(&self.told).pass(Instant::now()) {
-            let text = self.mask.clean(text);
-            log::warn!("Kafka: {facility}: {text} ({before} lines about Kafka left out)");
-        }
+        self.words.log(level, facility, text);
     }
 
     fn stats(&self, _: Statistics) {}
 
     fn stats_raw(&self, _: &[u8]) {
-        self.calls.fetch_add(1, Ordering::Relaxed);
+        self.words.called();
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
-        self.calls.fetch_add(1, Ordering::Relaxed);
-        match error.rdkafka_error_code() {
-            Some(RDKafkaErrorCode::AllBrokersDown) => {
-                self.brokers_down.store(true, Ordering::Relaxed);
-            }
-            _ => *lock(&self.last_error) = self.mask.clean(reason),
-        }
+        self.words.error(&error, reason);
     }
 }
 
@@ -103,10 +70,10 @@ impl ProducerContext for Reports {
     type DeliveryOpaque = usize;
 
     fn delivery(&self, result: &DeliveryResult<'_>, token: usize) {
-        self.calls.fetch_add(1, Ordering::Relaxed);
+        self.words.called();
         let outcome = match result {
             Ok(_) => {
-                self.brokers_down.store(false, Ordering::Relaxed);
+                self.words.answered();
                 Outcome::Delivered
             }
             Err((error, _)) => {
@@ -132,20 +99,10 @@ impl Producer {
         let client = config.client_config()?;
         let reports = Reports {
             done: Mutex::default(),
-            calls: AtomicU64::default(),
-            brokers_down: AtomicBool::default(),
-            last_error: Mutex::default(),
-            told: Mutex::default(),
-            mask: mask.clone(),
+            words: Words::new(mask.clone()),
         };
-        let inner = BaseProducer::from_config_and_context(&client, reports).map_err(|error| {
-            // The text of a bad single setting may show its value; those of the options were checked.
-            ConfigError::Together(match error {
-                KafkaError::ClientCreation(text) => mask.clean(&text),
-                KafkaError::ClientConfig(_, _, key, _) => format!("{key} does not take its value"),
-                error => mask.clean(&error.to_string()),
-            })
-        })?;
+        let inner = BaseProducer::from_config_and_context(&client, reports)
+            .map_err(|error| ConfigError::together(error, &mask))?;
         Ok(Self {
             inner,
             brokers: config.brokers.join(","),
@@ -242,9 +199,9 @@ impl Producer {
     fn take(&self, done: &mut Vec<Delivery>) {
         let reports = self.inner.context();
         for _ in 0..KAFKA_POLLS_A_TURN {
-            let before = reports.calls.load(Ordering::Relaxed);
+            let before = reports.words.calls();
             self.inner.poll(Duration::ZERO);
-            if reports.calls.load(Ordering::Relaxed) == before {
+            if reports.words.calls() == before {
                 break;
             }
         }
@@ -259,17 +216,17 @@ impl Producer {
     /// The producer is of no use any more, and why: a new one has to be made. What it had not sent comes back.
     pub fn fatal(&self) -> Option<String> {
         let (_, text) = self.inner.client().fatal_error()?;
-        Some(self.inner.context().mask.clean(&text))
+        Some(self.inner.context().words.clean(&text))
     }
 
     /// No broker could be reached when librdkafka last said so, and nothing was delivered since: see [`Producer::probe`].
     pub fn brokers_down(&self) -> bool {
-        self.inner.context().brokers_down.load(Ordering::Relaxed)
+        self.inner.context().words.brokers_down()
     }
 
     /// The last thing that went wrong, for a line in the log; empty when nothing did.
     pub fn last_error(&self) -> String {
-        lock(&self.inner.context().last_error).clone()
+        self.inner.context().words.last_error()
     }
 
     /// Whether a broker answers within `wait`, which this blocks for at the most.
@@ -280,8 +237,7 @@ impl Producer {
             .fetch_metadata(Some(topic), wait)
             .is_ok();
         if answers {
-            let down = &self.inner.context().brokers_down;
-            down.store(false, Ordering::Relaxed);
+            self.inner.context().words.answered();
         }
         answers
     }

@@ -1,0 +1,289 @@
+//! What is read in one era from one set of brokers: first where the era begins, then as a member of the consumer group. A consumer
+//! that fails is replaced, and the next one goes on where it was.
+
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::Receiver;
+
+use super::KafkaConsumer;
+use super::member::{Member, Trouble};
+use crate::backoff::Backoff;
+use crate::chain::chain;
+use crate::health::{Part, State};
+use crate::kafka::{Consumer, ConsumerConfig, FMAASEVENTS, Failure, Ledger, Polled};
+use crate::limits::{
+    KAFKA_CONSUMER_ASK, KAFKA_CONSUMER_RETRY_FIRST, KAFKA_CONSUMER_RETRY_LAST,
+    KAFKA_ENDS_RETRY_FIRST, KAFKA_ENDS_RETRY_LAST, KAFKA_PROBE_PAUSE, KAFKA_PROBE_TIME,
+    KAFKA_REVOKE_TIME,
+};
+use crate::logs::throttle::Throttle;
+use crate::random;
+
+/// See the module.
+pub(super) struct Reading {
+    era: u64,
+    config: ConsumerConfig,
+    ledger: Ledger,
+    running: Option<Running>,
+    /// No consumer is made before then.
+    retry_at: Instant,
+    backoff: Backoff,
+    is_told: bool,
+    health: Option<(State, String)>,
+}
+
+struct Running {
+    consumer: Consumer,
+    since: Instant,
+    /// `None` while it is asked where the era begins.
+    member: Option<Member>,
+    /// Brokers are not asked for that before then.
+    ask_at: Instant,
+    ask_backoff: Backoff,
+    ask_told: Throttle,
+    /// Why that is not known.
+    unknown: String,
+    probe_at: Instant,
+}
+
+impl Reading {
+    pub fn new(era: u64, config: ConsumerConfig, now: Instant) -> Self {
+        Self {
+            era,
+            config,
+            ledger: Ledger::default(),
+            running: None,
+            retry_at: now,
+            backoff: Backoff::new(KAFKA_CONSUMER_RETRY_FIRST, KAFKA_CONSUMER_RETRY_LAST),
+            is_told: false,
+            health: None,
+        }
+    }
+
+    /// It was made for these.
+    pub fn is_for(&self, era: u64, config: &ConsumerConfig) -> bool {
+        self.era == era && self.config == *config
+    }
+
+    /// Kafka has something to say.
+    pub fn ready(&self) -> Option<&Receiver<()>> {
+        let running = self.running.as_ref()?;
+        Some(running.consumer.ready())
+    }
+
+    /// Does what can be done now; how long it may wait then. `answer`: time left for whoever waits to learn where the era begins.
+    pub fn turn(
+        &mut self,
+        parts: &mut KafkaConsumer,
+        answer: Option<Duration>,
+        now: Instant,
+    ) -> Duration {
+        self.ledger.delivered(parts.notifier.delivered());
+        self.make(parts, now);
+        let Some(running) = &mut self.running else {
+            return self.retry_at.saturating_duration_since(now);
+        };
+        match running.turn(self.era, &mut self.ledger, parts, answer, now) {
+            Ok(pause) => {
+                let (state, reason) = running.health(parts, &self.config);
+                self.tell(parts, state, reason);
+                pause
+            }
+            Err(trouble) => self.replace(parts, &trouble, now),
+        }
+    }
+
+    /// Makes a consumer when there is none.
+    fn make(&mut self, parts: &KafkaConsumer, now: Instant) {
+        if self.running.is_some() || now < self.retry_at {
+            return;
+        }
+        match Consumer::new(&self.config) {
+            Ok(consumer) => {
+                self.running = Some(Running {
+                    consumer,
+                    since: now,
+                    member: None,
+                    ask_at: now,
+                    ask_backoff: Backoff::new(KAFKA_ENDS_RETRY_FIRST, KAFKA_ENDS_RETRY_LAST),
+                    ask_told: Throttle::default(),
+                    unknown: String::new(),
+                    probe_at: now,
+                });
+            }
+            Err(error) => {
+                let text = chain(&error);
+                if !std::mem::replace(&mut self.is_told, true) {
+                    log::error!("nothing is read from {FMAASEVENTS}: {text}");
+                }
+                self.tell(parts, State::NotReady, text);
+                self.retry_at = now + self.backoff.next(random::number());
+            }
+        }
+    }
+
+    /// Gives the consumer up; how long until there is another one.
+    fn replace(&mut self, parts: &mut KafkaConsumer, trouble: &Trouble, now: Instant) -> Duration {
+        let Trouble { label, text } = trouble;
+        log::warn!("the Kafka consumer is replaced ({label}): {text}");
+        let replaced = &parts.metrics.notifications.consumers_replaced;
+        replaced.with_label_values(&[label]).inc();
+        self.tell(parts, State::NotReady, text.clone());
+        self.ledger.revoked();
+        if let Some(running) = self.running.take()
+            && now.saturating_duration_since(running.since) >= KAFKA_CONSUMER_RETRY_LAST
+        {
+            self.backoff.reset();
+        }
+        let pause = self.backoff.next(random::number());
+        self.retry_at = Instant::now() + pause;
+        pause
+    }
+
+    /// The era is over, or the brokers are others.
+    pub fn close(mut self, parts: &mut KafkaConsumer) {
+        if parts.subscriptions.era() == Some(self.era) {
+            self.settle(parts, KAFKA_REVOKE_TIME);
+        }
+    }
+
+    /// The process ends.
+    pub fn end(mut self, parts: &mut KafkaConsumer, limit: Duration) {
+        let is_alive = self.settle(parts, limit);
+        if let Some(running) = self.running.take()
+            && !is_alive
+        {
+            running.consumer.abandon();
+        }
+    }
+
+    /// Waits until what is under way is delivered and committed, or `limit` is over. False when brokers do not answer.
+    fn settle(&mut self, parts: &mut KafkaConsumer, limit: Duration) -> bool {
+        let Some(running) = &mut self.running else {
+            return true;
+        };
+        let is_settled = match &mut running.member {
+            Some(member) => member.settle(&running.consumer, &mut self.ledger, parts, limit),
+            None => Ok(()),
+        };
+        if let Err(Trouble { text, .. }) = &is_settled {
+            log::warn!("what was delivered last may come once more: {text}");
+        }
+        is_settled.is_ok() && !running.consumer.brokers_down()
+    }
+
+    fn tell(&mut self, parts: &KafkaConsumer, state: State, reason: String) {
+        let known = self.health.as_ref();
+        if known.is_some_and(|known| known.0 == state && known.1 == reason) {
+            return;
+        }
+        parts.health.set(Part::Notifications, state, &reason);
+        self.health = Some((state, reason));
+    }
+}
+
+impl Running {
+    fn turn(
+        &mut self,
+        era: u64,
+        ledger: &mut Ledger,
+        parts: &mut KafkaConsumer,
+        answer: Option<Duration>,
+        now: Instant,
+    ) -> Result<Duration, Trouble> {
+        if self.consumer.brokers_down() && now >= self.probe_at && self.member.is_some() {
+            // Only who asks learns that they are back.
+            self.consumer.probe(KAFKA_PROBE_TIME);
+            self.probe_at = Instant::now() + KAFKA_PROBE_PAUSE;
+        }
+        if let Some(member) = &mut self.member {
+            return member.turn(&self.consumer, ledger, parts, now);
+        }
+        self.hear()?;
+        if now < self.ask_at {
+            return Ok(self.ask_at - now);
+        }
+        let wait = answer.map_or(KAFKA_CONSUMER_ASK, |left| left.min(KAFKA_CONSUMER_ASK));
+        if self.knows_ends(era, parts, wait) {
+            self.consumer.join()?;
+            self.member = Some(Member::new(era, now));
+            return Ok(Duration::ZERO);
+        }
+        let pause = self.ask_backoff.next(random::number());
+        self.ask_at = Instant::now() + pause;
+        Ok(pause)
+    }
+
+    /// Takes what librdkafka has to say.
+    fn hear(&mut self) -> Result<(), Trouble> {
+        loop {
+            match self.consumer.poll() {
+                Polled::Nothing => return Ok(()),
+                Polled::Failed(Failure::Fatal(label, text)) => {
+                    return Err(Trouble { label, text });
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// Whether it is stored where the era begins; asks for it.
+    fn knows_ends(&mut self, era: u64, parts: &KafkaConsumer, wait: Duration) -> bool {
+        let Some(mut position) = parts.subscriptions.position(era) else {
+            return false;
+        };
+        if position.ends.is_some() {
+            return true;
+        }
+        let result = match self.consumer.ends(wait) {
+            Ok(ends) => {
+                position.ends = Some(ends);
+                let stored = parts.subscriptions.set_position(era, position);
+                stored.map_err(|error| chain(&error))
+            }
+            Err(error) => Err(error.to_string()),
+        };
+        let Err(text) = result else {
+            return true;
+        };
+        if let Some(before) = self.ask_told.pass(Instant::now()) {
+            log::warn!(
+                "it is not known yet where the event subscriptions begin: {text} ({before} lines about this left out)"
+            );
+        }
+        self.unknown = text;
+        false
+    }
+
+    fn health(&self, parts: &KafkaConsumer, config: &ConsumerConfig) -> (State, String) {
+        let error = self.consumer.last_error();
+        let brokers = self.consumer.brokers();
+        let Some(member) = &self.member else {
+            let why = if error.is_empty() {
+                &self.unknown
+            } else {
+                &error
+            };
+            return (State::NotReady, format!("asking {brokers}: {why}"));
+        };
+        if self.consumer.brokers_down() {
+            return (State::NotReady, format!("no broker is there: {error}"));
+        }
+        let reason = match member.partitions() {
+            _ if member.lacks_topic() => format!("topic {FMAASEVENTS} is not there yet"),
+            None => {
+                let group = &config.group;
+                format!("joining consumer group {group} {error}")
+            }
+            Some(0) => "another consumer of the group has all partitions".to_owned(),
+            Some(_) if member.is_held() && !parts.notifier.is_heard() => {
+                "records wait: nobody is subscribed to EVENT-NOTIFICATION".to_owned()
+            }
+            Some(count) => {
+                let reason = format!("{count} partitions of {FMAASEVENTS} from {brokers}");
+                return (State::Ready, reason);
+            }
+        };
+        (State::NotReady, reason.trim_end().to_owned())
+    }
+}
