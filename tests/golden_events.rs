@@ -14,9 +14,8 @@ mod support;
 use cim::wire::{Event, KeyValues};
 use serde_json::{Value, json};
 use servers::kube::golden_pod;
-use servers::mock_kafka::Reader;
 use servers::scene::{Scene, golden, golden_json, register};
-use servers::{Collector, Consumed, MockKafka, Reply, ReplyStatus};
+use servers::{Collector, Consumed, MockKafka, Reader, Reply, ReplyStatus};
 use support::{Cim, LOOK, Options, PATIENCE, eventually};
 
 const EVENT: &str = "EVENT";
@@ -141,13 +140,13 @@ fn own_events_of(scene: &Scene, cim: &Cim, reader: &mut Reader, name: &str) {
         .etcd
         .put(&text("change_set_key"), &text("change_set_value"));
     let events = sample["events"].as_array().unwrap();
-    let before = reader.records.len();
+    let before = reader.records().len();
     eventually(PATIENCE, || {
         reader.read(LOOK);
-        reader.records.len() >= before + events.len()
+        reader.records().len() >= before + events.len()
     });
-    assert_eq!(reader.records.len(), before + events.len(), "{name}");
-    for (n, (event, record)) in events.iter().zip(&reader.records[before..]).enumerate() {
+    assert_eq!(reader.records().len(), before + events.len(), "{name}");
+    for (n, (event, record)) in events.iter().zip(&reader.records()[before..]).enumerate() {
         let event = event.as_str().unwrap();
         is_own(record, &format!("6-own-events/{name}_{}_{event}", n + 1));
     }

@@ -134,8 +134,8 @@ fn kafka_has_the_originals_records(format: &str) {
         .map(|n| golden(&format!("8-logs/kafka_{format}_{n}.value.raw")))
         .collect();
     let mut reader = kafka.reader("LOGS");
-    let ours = |reader: &servers::mock_kafka::Reader| {
-        let mut records = reader.records.clone();
+    let ours = |reader: &servers::Reader| {
+        let mut records = reader.records().to_vec();
         records.retain(|record| values.contains(&record.value));
         records
     };

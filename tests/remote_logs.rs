@@ -16,9 +16,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use servers::kube::{Kube, golden_pod};
-use servers::mock_kafka::Reader;
 use servers::scene::events;
-use servers::{Collector, MockKafka};
+use servers::{Collector, MockKafka, Reader};
 use support::arrivals::{Arrivals, ours};
 use support::load::{check_in_order, line};
 use support::options::default_cim_json;
@@ -89,7 +88,7 @@ const PACE: u64 = 2000;
 
 fn values(reader: &Reader) -> Vec<Vec<u8>> {
     reader
-        .records
+        .records()
         .iter()
         .map(|record| record.value.clone())
         .collect()
@@ -617,7 +616,7 @@ fn kafka_that_is_away_gets_every_line_later_in_order() {
     let arrivals = Arrivals::of(&values(&reader), 0, sent);
     eprintln!("{arrivals}");
     assert_eq!(arrivals.reordered, 0, "{arrivals}");
-    let partitions = reader.records.iter().map(|record| record.partition);
+    let partitions = reader.records().iter().map(|record| record.partition);
     let partitions: HashSet<_> = partitions.collect();
     assert_eq!(
         partitions.len(),

@@ -10,7 +10,7 @@ use crate::support::PATIENCE;
 
 /// A record as a test sees it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Record {
+pub struct Consumed {
     pub partition: i32,
     pub offset: i64,
     pub key: Option<Vec<u8>>,
@@ -20,7 +20,7 @@ pub struct Record {
     pub headers: Vec<(String, Vec<u8>)>,
 }
 
-impl Record {
+impl Consumed {
     pub fn text(&self) -> String {
         String::from_utf8_lossy(&self.value).into_owned()
     }
@@ -30,7 +30,7 @@ impl Record {
 pub struct Reader {
     consumer: BaseConsumer,
     topic: String,
-    records: Vec<Record>,
+    records: Vec<Consumed>,
 }
 
 impl Reader {
@@ -65,20 +65,31 @@ impl Reader {
         }
     }
 
+    /// Reads all partitions of a topic that exists.
+    pub fn of(brokers: &str, topic: &str) -> Self {
+        let client: BaseConsumer = ClientConfig::new()
+            .set("bootstrap.servers", brokers)
+            .create()
+            .unwrap();
+        let metadata = client.fetch_metadata(Some(topic), PATIENCE).unwrap();
+        let partitions = metadata.topics()[0].partitions().len();
+        Self::new(brokers, topic, partitions as u32)
+    }
+
     /// Everything read so far: by partition in its order, across partitions in none.
-    pub fn records(&self) -> &[Record] {
+    pub fn records(&self) -> &[Consumed] {
         &self.records
     }
 
     /// Reads until `count` records are there; more may be.
     #[track_caller]
-    pub fn wait_for(&mut self, count: usize) -> &[Record] {
+    pub fn wait_for(&mut self, count: usize) -> &[Consumed] {
         self.wait_for_within(PATIENCE, count)
     }
 
     /// As [`Reader::wait_for`]; the limit is on the time without a new record.
     #[track_caller]
-    pub fn wait_for_within(&mut self, limit: Duration, count: usize) -> &[Record] {
+    pub fn wait_for_within(&mut self, limit: Duration, count: usize) -> &[Consumed] {
         let mut last = Instant::now();
         while self.records.len() < count {
             if self.poll(Duration::from_millis(100)) {
@@ -96,7 +107,7 @@ impl Reader {
 
     /// Reads up to what is in the topic now.
     #[track_caller]
-    pub fn read_to_the_end(&mut self) -> &[Record] {
+    pub fn read_to_the_end(&mut self) -> &[Consumed] {
         let assignment = self.consumer.assignment().unwrap();
         let mut count = 0;
         for partition in assignment.elements() {
@@ -109,6 +120,14 @@ impl Reader {
         self.wait_for(count)
     }
 
+    /// Waits for a record, and takes those behind it.
+    pub fn read(&mut self, wait: Duration) {
+        let mut found = self.poll(wait);
+        while found {
+            found = self.poll(Duration::ZERO);
+        }
+    }
+
     /// Takes the next record; false when there is none for now.
     fn poll(&mut self, time: Duration) -> bool {
         // An outage is over sooner or later; what does not come is said by the limit of whoever waits.
@@ -116,7 +135,7 @@ impl Reader {
             return false;
         };
         let headers = message.headers().into_iter().flat_map(|all| all.iter());
-        let record = Record {
+        let record = Consumed {
             partition: message.partition(),
             offset: message.offset(),
             key: message.key().map(<[u8]>::to_vec),

@@ -1,39 +1,19 @@
-//! Kafka in this process: librdkafka's mock brokers on loopback, and a consumer that reads what has arrived. CIM in a process of its
+//! Kafka in this process: librdkafka's mock brokers on loopback. CIM in a process of its
 //! own may use them too. They check neither sequence numbers nor sizes: refusals are injected.
 
 use std::cell::RefCell;
-use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use rdkafka::ClientConfig;
-use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::message::{Headers, Message};
 use rdkafka::mocking::MockCluster;
 use rdkafka::producer::DefaultProducerContext;
 use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
-use rdkafka::{Offset, TopicPartitionList};
 use socket2::{Domain, Socket, Type};
+
+use super::kafka_reader::{Consumed, Reader};
 
 /// Errors of brokers, for [`MockKafka::refuse`].
 pub use rdkafka::types::RDKafkaRespErr as BrokerError;
-
-/// A record as a consumer sees it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Consumed {
-    pub partition: i32,
-    pub offset: i64,
-    pub key: Option<Vec<u8>>,
-    pub value: Vec<u8>,
-    pub timestamp_ms: Option<i64>,
-    pub headers: Vec<(String, Vec<u8>)>,
-}
-
-impl Consumed {
-    pub fn text(&self) -> String {
-        String::from_utf8_lossy(&self.value).into_owned()
-    }
-}
 
 /// The brokers. Not to be sent to another thread.
 pub struct MockKafka {
@@ -108,101 +88,17 @@ impl MockKafka {
         self.cluster.clear_request_errors(RDKafkaApiKey::Produce);
     }
 
-    /// What is in the topic once there are `count` records; panics when there are fewer after `limit`. In order within a partition.
+    /// What is in the topic once there are `count` records; panics when none comes for `limit`. In order within a partition.
     #[track_caller]
     pub fn consume(&self, topic: &str, count: usize, limit: Duration) -> Vec<Consumed> {
-        let start = Instant::now();
         let mut reader = self.reader(topic);
-        while reader.records.len() < count {
-            assert!(
-                start.elapsed() < limit,
-                "{} of {count} records after {limit:?}",
-                reader.records.len()
-            );
-            reader.read(Duration::from_millis(100));
-        }
+        reader.wait_for_within(limit, count);
         // What is there besides.
-        reader.read_to_end();
-        reader.records
+        reader.read_to_the_end().to_vec()
     }
 
     /// A consumer of all partitions, from the beginning.
     pub fn reader(&self, topic: &str) -> Reader {
-        Reader::new(&self.cluster.bootstrap_servers(), topic)
-    }
-}
-
-/// Reads a topic.
-pub struct Reader {
-    consumer: BaseConsumer,
-    topic: String,
-    pub records: Vec<Consumed>,
-}
-
-impl Reader {
-    pub fn new(bootstrap: &str, topic: &str) -> Self {
-        let consumer: BaseConsumer = ClientConfig::new()
-            .set("bootstrap.servers", bootstrap)
-            .set("group.id", "reader")
-            .set("enable.auto.commit", "false")
-            .set("fetch.wait.max.ms", "20")
-            .create()
-            .unwrap();
-        let limit = Duration::from_secs(20);
-        let metadata = consumer.fetch_metadata(Some(topic), limit).unwrap();
-        let mut list = TopicPartitionList::new();
-        for partition in metadata.topics()[0].partitions() {
-            list.add_partition_offset(topic, partition.id(), Offset::Beginning)
-                .unwrap();
-        }
-        consumer.assign(&list).unwrap();
-        Self {
-            consumer,
-            topic: topic.to_owned(),
-            records: Vec::new(),
-        }
-    }
-
-    /// Waits for one record, and takes those behind it.
-    pub fn read(&mut self, wait: Duration) {
-        let mut next = self.consumer.poll(wait);
-        while let Some(message) = next {
-            if let Ok(message) = message {
-                let headers = message.headers().into_iter().flat_map(|h| h.iter());
-                let headers = headers.map(|header| {
-                    let value = header.value.unwrap_or_default().to_vec();
-                    (header.key.to_owned(), value)
-                });
-                self.records.push(Consumed {
-                    partition: message.partition(),
-                    offset: message.offset(),
-                    key: message.key().map(<[u8]>::to_vec),
-                    value: message.payload().unwrap_or_default().to_vec(),
-                    timestamp_ms: message.timestamp().to_millis(),
-                    headers: headers.collect(),
-                });
-            }
-            next = self.consumer.poll(Duration::ZERO);
-        }
-    }
-
-    /// Reads up to what is the end now.
-    pub fn read_to_end(&mut self) {
-        let limit = Duration::from_secs(20);
-        let metadata = self.consumer.fetch_metadata(Some(&self.topic), limit);
-        let ends: HashMap<i32, i64> = metadata.unwrap().topics()[0]
-            .partitions()
-            .iter()
-            .map(|partition| {
-                let id = partition.id();
-                let marks = self.consumer.fetch_watermarks(&self.topic, id, limit);
-                (id, marks.unwrap().1)
-            })
-            .collect();
-        let start = Instant::now();
-        while (self.records.len() as i64) < ends.values().sum() {
-            assert!(start.elapsed() < limit, "the end of {ends:?} did not come");
-            self.read(Duration::from_millis(50));
-        }
+        Reader::of(&self.cluster.bootstrap_servers(), topic)
     }
 }
