@@ -707,3 +707,33 @@ pub const KAFKA_ENDS_RETRY_LAST: Duration = Duration::from_secs(5);
 pub const SUBSCRIPTION_ANSWER_TIME: Duration = Duration::from_secs(1);
 /// Time between two looks of the consumer at what it depends on, and at what librdkafka has to say, while nothing comes.
 pub const KAFKA_CONSUMER_LOOK: Duration = Duration::from_secs(1);
+
+/// Ports of the application that are scraped at aligned times. A pod has a few; each one more is a thread for a moment.
+pub const ALIGNED_PORTS: usize = 16;
+/// Bytes of the path that is scraped, its query included.
+pub const ALIGNED_PATH_BYTES: usize = 1024;
+/// The shortest time between two aligned scrapes, in ms: stamps are told apart by whole seconds.
+pub const ALIGNED_INTERVAL_FIRST_MS: u64 = 1_000;
+/// The longest time between two aligned scrapes, in ms.
+pub const ALIGNED_INTERVAL_LAST_MS: u64 = 3_600_000;
+/// Bytes of the text of a time span.
+pub const ALIGNED_SPAN_BYTES: usize = 64;
+/// The longest time between two looks at the clock while scrapes are on: a clock that was set is noticed within it.
+pub const ALIGNED_LOOK: Duration = Duration::from_secs(1);
+/// Milliseconds after an aligned time within which a scrape still counts as that time's, if it is less than a quarter of the interval.
+pub const ALIGNED_LATE_MS: u64 = 1_000;
+/// Time for the answer of one port, if the interval is not shorter.
+pub const ALIGNED_SCRAPE_TIME: Duration = Duration::from_secs(10);
+/// Time for one TCP connection to a port of the own pod: loopback answers at once, and nothing can cut a connection off that is not there yet.
+pub const ALIGNED_CONNECT_TIME: Duration = Duration::from_secs(1);
+/// Bytes of one port's answer.
+pub const ALIGNED_BODY_BYTES: usize = 4 << 20;
+/// Bytes of the answers of all ports that wait to be read, together.
+pub const ALIGNED_BODIES_BYTES: usize = 8 << 20;
+const _: () = assert!(ALIGNED_BODIES_BYTES >= 2 * ALIGNED_BODY_BYTES);
+/// Bytes of an answer that are read at one time.
+pub const ALIGNED_READ_BYTES: usize = 16 << 10;
+/// Bytes of each of the two buffers of a connection to a port, and of the head of its answer.
+pub const ALIGNED_BUFFER_BYTES: usize = 16 << 10;
+/// Snapshots that are kept at most.
+pub const ALIGNED_SNAPSHOTS: usize = 1000;

@@ -313,6 +313,7 @@ impl Maker<'_> {
     }
 }
 
+pub mod aligned;
 mod config;
 mod delivery;
 mod process;

@@ -1,0 +1,9 @@
+//! The application's metrics at wall-clock multiples of an interval (CONTRACT section 9).
+//!
+//! ```text
+//! annotation.rs   what is to be scraped       span.rs   spans of time as Go writes them       schedule.rs   when
+//! ```
+
+pub mod annotation;
+pub mod schedule;
+pub mod span;
