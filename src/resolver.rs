@@ -3,7 +3,7 @@
 //! than the call. Here an address stands for itself, and a name that was found keeps its addresses for a while.
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
@@ -66,6 +66,39 @@ impl CachingResolver {
             all.push(*address);
         }
         all
+    }
+}
+
+/// For the own pod: `localhost` is both loopback addresses, IPv4 first, and an address is itself; no file, server or thread is
+/// needed for either. For any other name the system is asked.
+#[derive(Debug, Default)]
+pub struct LocalResolver(DefaultResolver);
+
+impl Resolver for LocalResolver {
+    fn resolve(
+        &self,
+        uri: &Uri,
+        config: &ureq::config::Config,
+        timeout: NextTimeout,
+    ) -> Result<ResolvedSocketAddrs, ureq::Error> {
+        let host = uri.host().unwrap_or_default();
+        let bare = host.trim_start_matches('[').trim_end_matches(']');
+        let known: &[IpAddr] = if host.eq_ignore_ascii_case("localhost") {
+            &[
+                IpAddr::V4(Ipv4Addr::LOCALHOST),
+                IpAddr::V6(Ipv6Addr::LOCALHOST),
+            ]
+        } else if let Ok(address) = bare.parse() {
+            &[address]
+        } else {
+            return self.0.resolve(uri, config, timeout);
+        };
+        let port = uri.port_u16().unwrap_or(80);
+        let mut addresses = self.empty();
+        for &address in known {
+            addresses.push(SocketAddr::new(address, port));
+        }
+        Ok(addresses)
     }
 }
 

@@ -5,14 +5,10 @@
 //! break; then nobody can know whether the request was handled, and the error says so.
 
 use std::io::{self, Read};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use ureq::config::Config;
-use ureq::http::Uri;
-use ureq::unversioned::resolver::{DefaultResolver, ResolvedSocketAddrs, Resolver};
 use ureq::unversioned::transport::{
     Buffers, ConnectionDetails, Connector, NextTimeout, TcpConnector, Transport,
 };
@@ -25,6 +21,7 @@ use crate::http_agent;
 use crate::limits::{
     APP_ANSWER_BYTES, APP_ANSWER_TEXT_TIME, APP_CONNECT_TIME, APP_HEAD_BYTES, APP_IDLE_TIME,
 };
+use crate::resolver::LocalResolver;
 
 /// A client with at most one idle connection.
 pub struct Http1 {
@@ -48,7 +45,7 @@ impl Http1 {
             sent: Arc::clone(&sent),
         };
         Self {
-            agent: Agent::with_parts(config, connector, Local::default()),
+            agent: Agent::with_parts(config, connector, LocalResolver::default()),
             sent,
         }
     }
@@ -115,39 +112,6 @@ fn text(body: &mut Body) -> Vec<u8> {
         .read_to_end(&mut text);
     text.truncate(APP_ANSWER_BYTES);
     text
-}
-
-/// `localhost` is both loopback addresses, IPv4 first, and an address is itself; no file, server or thread is needed for
-/// either. For any other name the system is asked.
-#[derive(Debug, Default)]
-struct Local(DefaultResolver);
-
-impl Resolver for Local {
-    fn resolve(
-        &self,
-        uri: &Uri,
-        config: &Config,
-        timeout: NextTimeout,
-    ) -> Result<ResolvedSocketAddrs, Error> {
-        let host = uri.host().unwrap_or_default();
-        let bare = host.trim_start_matches('[').trim_end_matches(']');
-        let known: &[IpAddr] = if host.eq_ignore_ascii_case("localhost") {
-            &[
-                IpAddr::V4(Ipv4Addr::LOCALHOST),
-                IpAddr::V6(Ipv6Addr::LOCALHOST),
-            ]
-        } else if let Ok(address) = bare.parse() {
-            &[address]
-        } else {
-            return self.0.resolve(uri, config, timeout);
-        };
-        let port = uri.port_u16().unwrap_or(80);
-        let mut addresses = self.empty();
-        for &address in known {
-            addresses.push(SocketAddr::new(address, port));
-        }
-        Ok(addresses)
-    }
 }
 
 /// Notes when something is sent: what fails before was certainly not handled.

@@ -3,15 +3,12 @@
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use ureq::Agent;
 use ureq::config::ConfigBuilder;
 use ureq::typestate::AgentScope;
-use ureq::unversioned::transport::time::Duration as Limit;
-use ureq::unversioned::transport::{
-    ConnectionDetails, Connector, NextTimeout, RustlsConnector, TcpConnector, Transport,
-};
-use ureq::{Agent, Timeout};
+use ureq::unversioned::transport::{Connector, RustlsConnector};
 
-use crate::http_agent;
+use crate::http_agent::{self, QuickTcp};
 use crate::limits::{KUBE_BUFFER_BYTES, KUBE_CONNECT_TIME};
 use crate::resolver::CachingResolver;
 
@@ -99,45 +96,8 @@ pub fn config() -> ConfigBuilder<AgentScope> {
 
 /// An agent whose TCP connections take at most [`KUBE_CONNECT_TIME`].
 pub fn agent(config: ConfigBuilder<AgentScope>) -> Agent {
-    let connector = ().chain(QuickTcp::default()).chain(RustlsConnector::default());
+    let connector = ().chain(QuickTcp::new(KUBE_CONNECT_TIME)).chain(RustlsConnector::default());
     Agent::with_parts(config.build(), connector, CachingResolver::default())
-}
-
-/// TCP connections with a time-out of their own: ureq's would count the TLS handshake too, which may take longer, and which a
-/// [`Closer`] can end.
-#[derive(Debug, Default)]
-struct QuickTcp(TcpConnector);
-
-impl<In: Transport> Connector<In> for QuickTcp {
-    type Out = <TcpConnector as Connector<In>>::Out;
-
-    fn connect(
-        &self,
-        details: &ConnectionDetails<'_>,
-        chained: Option<In>,
-    ) -> Result<Option<Self::Out>, ureq::Error> {
-        let mut timeout = details.timeout;
-        if *timeout.after > KUBE_CONNECT_TIME {
-            timeout = NextTimeout {
-                after: Limit::Exact(KUBE_CONNECT_TIME),
-                reason: Timeout::Connect,
-                ..timeout
-            };
-        }
-        let details = ConnectionDetails {
-            uri: details.uri,
-            addrs: details.addrs.clone(),
-            config: details.config,
-            request_level: details.request_level,
-            resolver: details.resolver,
-            now: details.now,
-            timeout,
-            current_time: Arc::clone(&details.current_time),
-            run_connector: Arc::clone(&details.run_connector),
-            register_shutdown: Arc::clone(&details.register_shutdown),
-        };
-        self.0.connect(&details, chained)
-    }
 }
 
 impl fmt::Display for Closed {

@@ -53,7 +53,7 @@ pub fn milliseconds(text: &str) -> Option<u64> {
             total = total.checked_add(digit * place)?;
         }
     }
-    if total % MILLISECOND != 0 {
+    if !total.is_multiple_of(MILLISECOND) {
         return None;
     }
     u64::try_from(total / MILLISECOND).ok()
