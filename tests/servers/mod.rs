@@ -13,6 +13,7 @@
 
 pub mod app;
 pub mod collector;
+pub mod endpoint;
 pub mod etcd;
 pub mod gateway;
 pub mod h2c;
@@ -29,6 +30,7 @@ pub mod tmaas;
 
 pub use app::{Behaviour, Reply, ReplyStatus, TestApp};
 pub use collector::Collector;
+pub use endpoint::Endpoint;
 pub use etcd::{Etcd, EtcdOptions, Found};
 pub use gateway::EtcdGateway;
 pub use kafka::{Kafka, KafkaOptions};
