@@ -737,3 +737,24 @@ pub const ALIGNED_READ_BYTES: usize = 16 << 10;
 pub const ALIGNED_BUFFER_BYTES: usize = 16 << 10;
 /// Snapshots that are kept at most.
 pub const ALIGNED_SNAPSHOTS: usize = 1000;
+
+/// Bytes of the text of one scrape. 50,000 series take some 4 MiB.
+pub const EXPOSITION_BYTES: usize = 4 << 20;
+/// Bytes of one of its lines. A label value that is a stack trace has some 10 KiB.
+pub const EXPOSITION_LINE_BYTES: usize = 64 << 10;
+/// Bytes of one name of a metric or label. Prometheus: no limit; the longest names in use have some 150.
+pub const EXPOSITION_NAME_BYTES: usize = 1024;
+/// Labels of one sample. Prometheus: no limit; Mimir: 30.
+pub const EXPOSITION_LABELS: usize = 64;
+/// Metric families of one scrape, those without a sample too: each takes some 200 bytes besides its text. Kubernetes' API server
+/// has some 400.
+pub const EXPOSITION_FAMILIES: usize = 10_000;
+/// Samples of one snapshot, over all of its ports.
+pub const SNAPSHOT_SERIES: usize = 50_000;
+/// Bytes that all snapshots together have when they are handed out: the part of the memory budget that they may take. It is
+/// taken twice for the moment in which their text is made.
+pub const SNAPSHOT_BYTES: usize = 16 << 20;
+/// Bytes of a sample's value that are kept as they came; a longer one is written anew. The longest that is needed has 24.
+pub const SAMPLE_VALUE_BYTES: usize = 32;
+/// Bytes of bad text that an error shows.
+pub const EXPOSITION_SNIPPET_BYTES: usize = 32;

@@ -12,11 +12,11 @@ use ureq::unversioned::transport::{Connector, RustlsConnector};
 use ureq::{Agent, Timeout};
 
 use super::annotation::Plan;
-use super::error::ScrapeError;
+use super::scrape_error::ScrapeError;
 use crate::http_agent::{self, QuickTcp};
 use crate::limits::{
-    ALIGNED_BODIES_BYTES, ALIGNED_BODY_BYTES, ALIGNED_BUFFER_BYTES, ALIGNED_CONNECT_TIME,
-    ALIGNED_READ_BYTES,
+    ALIGNED_BODIES_BYTES, ALIGNED_BUFFER_BYTES, ALIGNED_CONNECT_TIME, ALIGNED_READ_BYTES,
+    EXPOSITION_BYTES,
 };
 use crate::resolver::LocalResolver;
 
@@ -90,7 +90,7 @@ impl Client {
         Closer(self.agent.clone())
     }
 
-    /// The answer of `port` within `time`, at most [`ALIGNED_BODY_BYTES`] of it and what `room` has left. May be called by several
+    /// The answer of `port` within `time`, at most [`EXPOSITION_BYTES`] of it and what `room` has left. May be called by several
     /// threads at a time.
     ///
     /// # Errors
@@ -131,7 +131,7 @@ impl Client {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 Err(error) => return Err(failed(error.into())),
             };
-            if body.len() + count > ALIGNED_BODY_BYTES {
+            if body.len() + count > EXPOSITION_BYTES {
                 return Err(ScrapeError::TooLarge);
             }
             if !room.take(count) {

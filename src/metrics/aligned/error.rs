@@ -1,37 +1,102 @@
-//! Why a port could not be scraped.
+//! What is wrong with the text of a scrape.
 
-use std::io;
-use std::time::Duration;
+use crate::limits;
 
-use crate::limits::{ALIGNED_BODIES_BYTES, ALIGNED_BODY_BYTES};
+/// A text that cannot be taken, and where. All of the port's samples are left out then, as Prometheus does.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("line {line}: {problem}")]
+pub struct ParseError {
+    /// Counted from 1.
+    pub line: usize,
+    /// What is wrong there.
+    pub problem: Problem,
+}
 
-/// One port has not given its metrics; the next aligned time is the next try.
-#[derive(Debug, thiserror::Error)]
-pub enum ScrapeError {
-    /// Nobody listens there, or nobody takes the connection.
-    #[error("no connection")]
-    NoConnection {
-        /// What the operating system says.
-        source: io::Error,
+/// What is wrong with a line.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Problem {
+    /// The whole text is too long.
+    #[error("the text has more than {limit} bytes")]
+    TextTooLong {
+        /// [`limits::EXPOSITION_BYTES`].
+        limit: usize,
     },
-    /// No whole answer within this time.
-    #[error("no whole answer within {0:?}")]
-    TimedOut(Duration),
-    /// The connection broke, or what came was no HTTP, or no TLS.
-    #[error("no answer that can be read")]
-    Broken {
-        /// What was wrong.
-        source: io::Error,
+    /// The line is too long.
+    #[error("it has more than {limit} bytes")]
+    LineTooLong {
+        /// [`limits::EXPOSITION_LINE_BYTES`].
+        limit: usize,
     },
-    /// An answer other than 200: a redirect is not followed.
-    #[error("status {0} instead of 200")]
-    Status(u16),
-    /// More than [`ALIGNED_BODY_BYTES`].
-    #[error("more than {ALIGNED_BODY_BYTES} bytes: let the application offer fewer series")]
-    TooLarge,
-    /// The ports together have more than [`ALIGNED_BODIES_BYTES`].
-    #[error(
-        "with the other ports more than {ALIGNED_BODIES_BYTES} bytes: let the application offer fewer series"
-    )]
-    NoRoom,
+    /// A metric or label has too long a name.
+    #[error("the name \"{snippet}…\" has more than {limit} bytes")]
+    NameTooLong {
+        /// How it begins.
+        snippet: String,
+        /// [`limits::EXPOSITION_NAME_BYTES`].
+        limit: usize,
+    },
+    /// Too many labels.
+    #[error("it has more than {limit} labels")]
+    Labels {
+        /// [`limits::EXPOSITION_LABELS`].
+        limit: usize,
+    },
+    /// Too many samples.
+    #[error("there are more than {limit} samples")]
+    Series {
+        /// [`limits::SNAPSHOT_SERIES`].
+        limit: usize,
+    },
+    /// Too many families.
+    #[error("there are more than {limit} metric families")]
+    Families {
+        /// [`limits::EXPOSITION_FAMILIES`].
+        limit: usize,
+    },
+    /// A help text or a sample is not UTF-8.
+    #[error("it is not UTF-8")]
+    NotUtf8,
+    /// Something else was expected.
+    #[error("{expected} was expected, and it goes on with \"{found}\"")]
+    Unexpected {
+        /// What should be there.
+        expected: &'static str,
+        /// How it goes on, the special characters escaped.
+        found: String,
+    },
+    /// A label is there twice.
+    #[error("it has the label \"{0}\" twice")]
+    LabelTwice(String),
+    /// The label that stands for the metric's name.
+    #[error("the label __name__ is reserved")]
+    NameLabel,
+    /// A text in OpenMetrics that was cut off.
+    #[error("the text ends without # EOF")]
+    NoEof,
+    /// OpenMetrics with something after its end.
+    #[error("the text goes on after # EOF")]
+    AfterEof,
+}
+
+impl Problem {
+    /// `expected` is not what `rest` of the line begins with.
+    pub(super) fn unexpected(expected: &'static str, rest: &str) -> Self {
+        Self::Unexpected {
+            expected,
+            found: snippet(rest),
+        }
+    }
+}
+
+/// The beginning of `text`, fit to be shown.
+pub(super) fn snippet(text: &str) -> String {
+    let mut shown = String::new();
+    for char in text.chars() {
+        let escaped = char.escape_debug();
+        if shown.len() + escaped.len() > limits::EXPOSITION_SNIPPET_BYTES {
+            break;
+        }
+        shown.extend(escaped);
+    }
+    shown
 }
