@@ -16,9 +16,9 @@ BENCH ?= $(if $(ARGS),pipeline,pipeline configuration delivery)
 # What fuzz runs, each for so many seconds.
 TARGET ?= $(basename $(notdir $(wildcard tests/fuzz/targets/*.rs)))
 SECONDS ?= 60
-# Tools that integration-test does without, out of: go python java promtool etcd kafka collector.
+# Tools that integration-test does without, out of: go python java promtool prometheus etcd kafka collector.
 WITHOUT ?=
-INTEGRATION_TOOLS := go python java promtool etcd kafka collector
+INTEGRATION_TOOLS := go python java promtool prometheus etcd kafka collector
 
 .PHONY: help
 help: ## list the targets
@@ -37,7 +37,7 @@ test: build-tools ## unit, property and whole-daemon tests; needs no network and
 	$(CARGO) test $(LOCKED)
 
 .PHONY: integration-test
-integration-test: integration-tools ## the daemon with stock NATS clients, promtool, etcd, Kafka and rsyslog (WITHOUT="java ..." leaves some out, not on CI)
+integration-test: integration-tools ## the daemon with stock NATS clients, Prometheus, etcd, Kafka and rsyslog (WITHOUT="java ..." leaves some out, not on CI)
 	PATH="$$PATH:$(abspath $(CARGO_TARGET_DIR))/tools/usr/bin" $(CARGO) test $(LOCKED) --tests --no-fail-fast -- --ignored $(foreach tool,$(WITHOUT),--skip with_$(tool)_)
 
 .PHONY: check

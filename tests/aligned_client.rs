@@ -15,10 +15,11 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use cim::chain::chain;
-use cim::limits::{ALIGNED_BODIES_BYTES, ALIGNED_BODY_BYTES};
+use cim::limits::{ALIGNED_BODIES_BYTES, EXPOSITION_BYTES};
+use cim::metrics::aligned::Format;
 use cim::metrics::aligned::annotation::{Plan, Scheme};
 use cim::metrics::aligned::client::{Client, Room};
-use cim::metrics::aligned::error::ScrapeError;
+use cim::metrics::aligned::scrape_error::ScrapeError;
 use servers::{Behaviour, Endpoint, TestApp, free_port};
 use support::{PATIENCE, eventually};
 
@@ -35,7 +36,8 @@ fn client(scheme: Scheme) -> Client {
 }
 
 fn get(port: u16) -> Result<Vec<u8>, ScrapeError> {
-    client(Scheme::Http).get(port, PATIENCE, &Room::default())
+    let scraped = client(Scheme::Http).get(port, PATIENCE, &Room::default())?;
+    Ok(scraped.text)
 }
 
 /// An application that behaves so.
@@ -82,6 +84,24 @@ fn an_answer_in_chunks_is_put_together() {
 }
 
 #[test]
+fn the_content_type_says_how_the_text_is_meant() {
+    for (content_type, format) in [
+        ("text/plain; version=0.0.4", Format::Text),
+        (
+            "application/openmetrics-text; version=1.0.0; charset=utf-8",
+            Format::OpenMetrics,
+        ),
+    ] {
+        let endpoint = saying(format!(
+            "HTTP/1.1 200 OK\r\nContent-Type: {content_type}\r\n\r\n{TEXT}"
+        ));
+        let room = Room::default();
+        let scraped = client(Scheme::Http).get(endpoint.port(), PATIENCE, &room);
+        assert_eq!(scraped.unwrap().format, format);
+    }
+}
+
+#[test]
 fn an_answer_that_ends_with_its_connection_is_whole() {
     let raw = format!("HTTP/1.0 200 OK\r\n\r\n{TEXT}");
     let endpoint = saying(raw);
@@ -107,7 +127,7 @@ fn a_certificate_that_nobody_knows_does_not_matter_on_loopback() {
     let client = client(Scheme::Https);
     let room = Room::default();
     assert_eq!(
-        client.get(endpoint.port(), PATIENCE, &room).unwrap(),
+        client.get(endpoint.port(), PATIENCE, &room).unwrap().text,
         TEXT.as_bytes()
     );
     // The other scheme is no answer, either way round.
@@ -192,17 +212,17 @@ fn of_an_answer_without_end_a_bounded_part_is_read() {
     drop(endpoint);
     // What is more lay in the kernel's buffers.
     let sent = sent.load(Ordering::SeqCst) as usize;
-    assert!(sent < 4 * ALIGNED_BODY_BYTES, "{sent} bytes were sent");
+    assert!(sent < 4 * EXPOSITION_BYTES, "{sent} bytes were sent");
 }
 
 #[test]
 fn the_answers_of_all_ports_have_one_bound() {
-    let bytes = ALIGNED_BODY_BYTES as u64;
+    let bytes = EXPOSITION_BYTES as u64;
     let (endpoint, _) = Endpoint::endless(bytes);
     let (client, room) = (client(Scheme::Http), Room::default());
-    for _ in 0..ALIGNED_BODIES_BYTES / ALIGNED_BODY_BYTES {
-        let body = client.get(endpoint.port(), PATIENCE, &room).unwrap();
-        assert_eq!(body.len(), ALIGNED_BODY_BYTES);
+    for _ in 0..ALIGNED_BODIES_BYTES / EXPOSITION_BYTES {
+        let scraped = client.get(endpoint.port(), PATIENCE, &room).unwrap();
+        assert_eq!(scraped.text.len(), EXPOSITION_BYTES);
     }
     let error = client.get(endpoint.port(), PATIENCE, &room).unwrap_err();
     assert!(matches!(error, ScrapeError::NoRoom), "{error:?}");

@@ -17,6 +17,7 @@ use cim::http::{
     Answer, EventSubscriptions, Handler, Limits, Operations, RequestReader, Scope, Step, Wake,
 };
 use cim::metrics::Metrics;
+use cim::metrics::aligned::exporter::Exporter;
 use cim::registration::{Application, Facts, Overrides, Registrar};
 use cim::settings::{Settings, Store};
 use cim::subscriptions::Subscriptions;
@@ -60,7 +61,8 @@ fn operations(facts: Facts) -> Operations<Recorder> {
             crossbeam_channel::bounded(1).0,
             Arc::clone(&metrics),
         ),
-        metrics,
+        metrics: Arc::clone(&metrics),
+        aligned: Arc::new(Exporter::new(metrics)),
         settings: Arc::new(Store::new(Settings::default())),
         health: Arc::new(Health::new()),
         history: Default::default(),

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Finds the tools that a make target needs. What is missing is installed from Debian's packages when run as root (promtool, etcd and
+# Finds the tools that a make target needs. What is missing is installed from Debian's packages when run as root (Prometheus, etcd and
 # the log collector: unpacked under target/tools, so that no server is set up); Kafka comes through Maven, into the same folder. What
 # is still missing then is listed with how to get it.
 #
-# Usage: tests/tools.sh TOOL...      TOOL: rust lint fuzz cc go python java promtool etcd kafka collector
+# Usage: tests/tools.sh TOOL...      TOOL: rust lint fuzz cc go python java promtool prometheus etcd kafka collector
 set -u
 cd "$(dirname "$0")/.." || exit 1
 unpacked=${CARGO_TARGET_DIR:-target}/tools
@@ -61,6 +61,11 @@ debian_promtool() { :; }
 get_promtool() { echo "promtool: apt install prometheus, or from Prometheus's own archive"; }
 
 unpack_promtool() { unpack prometheus ./usr/bin/promtool; }
+
+works_prometheus() { have prometheus; }
+debian_prometheus() { :; }
+get_prometheus() { echo "Prometheus (prometheus): apt install prometheus, or Prometheus's own archive"; }
+unpack_prometheus() { unpack prometheus ./usr/bin/prometheus; }
 
 works_etcd() { have etcd && at_least "$(etcd --version | sed -n 's/^etcd Version: //p')" "$ETCD"; }
 debian_etcd() { :; }

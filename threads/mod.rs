@@ -1,5 +1,6 @@
 //! What CIM does all day: one file for each thread.
 
+pub mod aligned_scraper;
 pub mod config_delivery;
 pub mod etcd_watch;
 pub mod event_sender;

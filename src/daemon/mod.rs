@@ -60,6 +60,8 @@ pub struct Daemon {
     to_kubernetes: Option<Sender<Command>>,
     watch: Interrupter,
     delivery: Interrupter,
+    /// Of `aligned_scraper`.
+    aligned: Interrupter,
     /// The pod goes for good: its memory in etcd is to be removed.
     forget: Arc<AtomicBool>,
     /// The application's events about its own end.
@@ -148,6 +150,7 @@ impl Daemon {
     fn stop(&mut self, ending: &Ending) -> bool {
         let failed = ending.failed;
         self.watch.stop();
+        self.aligned.stop();
         self.journal_stop = None;
         // A wake-up can only fail when the thread is gone.
         let _ = self.nats_waker.wake();

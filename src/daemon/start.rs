@@ -33,6 +33,7 @@ use crate::logs::folder::FileLimits;
 use crate::logs::format::LineForm;
 use crate::logs::remote::connect::Connector;
 use crate::metrics::Metrics;
+use crate::metrics::aligned::exporter::Exporter;
 use crate::nats::info::Info;
 use crate::nats::monitor::Asker;
 use crate::notifications::notifications;
@@ -43,6 +44,7 @@ use crate::registrar::DaemonRegistrar;
 use crate::set_aside::SetAside;
 use crate::subscriptions::Subscriptions;
 use crate::surroundings::Surroundings;
+use crate::threads::aligned_scraper::AlignedScraper;
 use crate::threads::config_delivery::ConfigDelivery;
 use crate::threads::etcd_watch::EtcdWatch;
 use crate::threads::event_sender::EventSender;
@@ -283,6 +285,7 @@ impl Daemon {
         let forget = Arc::new(AtomicBool::new(false));
         let (watch_interrupter, watch_interrupt) = interrupt();
         let (delivery_interrupter, delivery_interrupt) = interrupt();
+        let (aligned_interrupter, aligned_interrupt) = interrupt();
 
         let etcd_watch = EtcdWatch {
             surroundings: surroundings.clone(),
@@ -309,11 +312,23 @@ impl Daemon {
             delete_pod: pod_deletion(api_server.is_some().then(|| kubernetes_out.clone())),
             metrics: Arc::clone(&metrics),
         };
-        let wake_etcd = {
+        let exporter = Arc::new(Exporter::new(Arc::clone(&metrics)));
+        let aligned_scraper = AlignedScraper {
+            identity: Arc::clone(&current),
+            settings: Arc::clone(&settings),
+            exporter: Arc::clone(&exporter),
+            own_port: rest.port(),
+            interrupt: aligned_interrupt,
+            health: Arc::clone(&health),
+            metrics: Arc::clone(&metrics),
+        };
+        let wake_others = {
             let (watch, delivery) = (watch_interrupter.clone(), delivery_interrupter.clone());
+            let aligned = aligned_interrupter.clone();
             move || {
                 watch.wake();
                 delivery.wake();
+                aligned.wake();
             }
         };
         let kubernetes = api_server.map(|client| Kubernetes {
@@ -325,7 +340,7 @@ impl Daemon {
             own_log: Arc::clone(&own_log),
             health: Arc::clone(&health),
             commands: kubernetes_in,
-            changed: Box::new(wake_etcd),
+            changed: Box::new(wake_others),
         });
         let subscriptions = NatsSubscriptions {
             log: log_in,
@@ -374,6 +389,7 @@ impl Daemon {
             listeners,
             handler: Operations {
                 metrics: Arc::clone(&metrics),
+                aligned: exporter,
                 settings: Arc::clone(&settings),
                 health: Arc::clone(&health),
                 history,
@@ -417,6 +433,8 @@ impl Daemon {
             config_delivery.spawn(&notices_in),
         )?;
         let watch = started("the watch of etcd", etcd_watch.spawn(&notices_in))?;
+        let aligned = aligned_scraper.spawn(&notices_in);
+        let aligned = started("the scraper of aligned metrics", aligned)?;
         let to_kubernetes = kubernetes.is_some().then(|| kubernetes_out.clone());
         let kubernetes = kubernetes.map(|thread| thread.spawn(kubernetes_out, &notices_in));
         let kubernetes = started("Kubernetes", kubernetes.transpose())?;
@@ -436,6 +454,7 @@ impl Daemon {
             to_kubernetes,
             watch: watch_interrupter,
             delivery: delivery_interrupter,
+            aligned: aligned_interrupter,
             forget,
             shutdown,
             own_events: Some(own_events),
@@ -445,6 +464,7 @@ impl Daemon {
             signals,
             threads: [
                 ("etcd-watch", Some(watch)),
+                ("aligned-scraper", Some(aligned)),
                 ("nats-server", Some(server)),
                 ("nats-subscript", Some(subscriptions)),
                 ("config-delivery", Some(delivery)),

@@ -7,13 +7,14 @@
 //! | `/api/v1/_operations/event/subscriptions` | GET, HEAD, POST | REST port |
 //! | `/api/v1/_operations/event/subscriptions/<id>` | GET, HEAD, PUT, DELETE | REST port |
 //! | `/metrics` | GET, HEAD | REST port, and `CIM_METRICS_BIND` when set |
+//! | `/metrics/aligned` | GET, HEAD | as `/metrics` |
 //! | `/healthz` | GET, HEAD | as `/metrics` |
 //! | `/readyz` | GET, HEAD | as `/metrics` |
 //!
-//! `CIM_METRICS_BIND` opens the last three to the pod network, and nothing else. They stay on the REST port as well: what is on
+//! `CIM_METRICS_BIND` opens the last four to the pod network, and nothing else. They stay on the REST port as well: what is on
 //! loopback already (the application, `kubectl exec`) finds them there whatever the deployment says.
 //!
-//! One slash at the end of a path makes no difference, nor does a query.
+//! One slash at the end of a path makes no difference, nor does a query, but for `snapshot=1` behind `/metrics/aligned`.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -25,11 +26,15 @@ use super::{Answer, Handler, Method, Request, Response, Scope, Wake};
 use crate::change_set::history::History;
 use crate::health::{Health, Part, State};
 use crate::metrics::Metrics;
+use crate::metrics::aligned::exporter::{Exporter, Unavailable};
 use crate::registration::{self, Registrar};
 use crate::settings::Store;
 
 /// The path of the last change sets.
 pub const HISTORY_PATH: &str = "/api/v1/_operations/config/history";
+
+/// The query for one snapshot of `/metrics/aligned` at a time, instead of all.
+const ONE_SNAPSHOT: &str = "snapshot=1";
 
 /// Prometheus text format 0.0.4.
 const METRICS_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -38,6 +43,8 @@ const METRICS_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 pub struct Operations<R> {
     /// What `/metrics` shows.
     pub metrics: Arc<Metrics>,
+    /// What `/metrics/aligned` hands out.
+    pub aligned: Arc<Exporter>,
     /// `cim_settings.enable_kpi` says whether `/metrics` is there.
     pub settings: Arc<Store>,
     /// What `cim history` shows.
@@ -58,6 +65,7 @@ enum Route<'a> {
     /// Of this id.
     Subscription(&'a str),
     Metrics,
+    Aligned,
     Healthz,
     Readyz,
 }
@@ -67,6 +75,7 @@ impl<'a> Route<'a> {
         let path = path.strip_suffix('/').unwrap_or(path);
         match path {
             "/metrics" => Some(Self::Metrics),
+            "/metrics/aligned" => Some(Self::Aligned),
             "/healthz" => Some(Self::Healthz),
             "/readyz" => Some(Self::Readyz),
             registration::PATH if scope == Scope::All => Some(Self::Register),
@@ -85,7 +94,9 @@ impl<'a> Route<'a> {
             Self::Register => "POST",
             Self::Subscriptions => "GET, HEAD, POST",
             Self::Subscription(_) => "GET, HEAD, PUT, DELETE",
-            Self::History | Self::Metrics | Self::Healthz | Self::Readyz => "GET, HEAD",
+            Self::History | Self::Metrics | Self::Aligned | Self::Healthz | Self::Readyz => {
+                "GET, HEAD"
+            }
         }
     }
 
@@ -96,7 +107,9 @@ impl<'a> Route<'a> {
             Self::Subscription(_) => {
                 method.is_safe() || matches!(method, Method::Put | Method::Delete)
             }
-            Self::History | Self::Metrics | Self::Healthz | Self::Readyz => method.is_safe(),
+            Self::History | Self::Metrics | Self::Aligned | Self::Healthz | Self::Readyz => {
+                method.is_safe()
+            }
         }
     }
 }
@@ -109,6 +122,7 @@ impl<R: Registrar> Handler for Operations<R> {
             Ok(Route::Subscription(id)) => Answer::Now(self.subscriptions.one(id, request)),
             Ok(Route::History) => Answer::Now(self.history()),
             Ok(Route::Metrics) => Answer::Now(self.metrics()),
+            Ok(Route::Aligned) => Answer::Now(self.aligned(request)),
             Ok(Route::Healthz) => Answer::Now(self.healthz()),
             Ok(Route::Readyz) => Answer::Now(self.readyz()),
             Err(response) => Answer::Now(response),
@@ -175,13 +189,27 @@ impl<R: Registrar> Operations<R> {
             );
         }
         match self.metrics.render() {
-            Ok(body) => Response {
-                status: 200,
-                content_type: METRICS_TYPE,
-                allow: None,
-                body,
-            },
+            Ok(body) => text(body),
             Err(error) => Response::error(500, &format!("the metrics cannot be written: {error}")),
+        }
+    }
+
+    fn aligned(&self, request: &Request) -> Response {
+        let query = request.query.as_deref().unwrap_or_default();
+        let most = match request.method {
+            // It has no body, and what is handed out is gone.
+            Method::Head => 0,
+            _ if query.split('&').any(|part| part == ONE_SNAPSHOT) => 1,
+            _ => usize::MAX,
+        };
+        match self.aligned.hand_out(most) {
+            Ok(body) => text(body),
+            Err(Unavailable::Off(reason)) => {
+                Response::error(404, &format!("aligned metrics are off: {reason}"))
+            }
+            Err(Unavailable::NotReady(reason)) => {
+                Response::error(503, &format!("no aligned metrics: {reason}"))
+            }
         }
     }
 
@@ -219,6 +247,15 @@ impl<R: Registrar> Operations<R> {
             false => (503, "not ready"),
         };
         Response::json(status, &json!({"status": text, "parts": parts}))
+    }
+}
+
+fn text(body: Vec<u8>) -> Response {
+    Response {
+        status: 200,
+        content_type: METRICS_TYPE,
+        allow: None,
+        body,
     }
 }
 

@@ -4,6 +4,7 @@ use serde_json::Value;
 
 use super::*;
 use crate::http::Version;
+use crate::metrics::aligned::Snapshot;
 use crate::registration::{Application, Facts, Overrides};
 use crate::settings::Settings;
 use crate::subscriptions::Subscriptions;
@@ -31,7 +32,8 @@ fn operations() -> Operations<Fake> {
     let metrics = Arc::new(Metrics::new("p").unwrap());
     Operations {
         subscriptions: none_yet(&metrics),
-        metrics,
+        metrics: Arc::clone(&metrics),
+        aligned: Arc::new(Exporter::new(metrics)),
         settings: Arc::new(Store::new(Settings::default())),
         health: Arc::new(Health::new()),
         history: Default::default(),
@@ -74,6 +76,11 @@ fn paths_and_methods() {
         (All, Get, "/metrics", 200, None),
         (All, Head, "/metrics", 200, None),
         (All, Get, "/metrics/", 200, None),
+        (All, Get, "/metrics/aligned", 503, None),
+        (All, Head, "/metrics/aligned/", 503, None),
+        (All, Post, "/metrics/aligned", 405, Some("GET, HEAD")),
+        (All, Get, "/metrics/other", 404, None),
+        (MetricsOnly, Get, "/metrics/aligned", 503, None),
         (All, Get, "/healthz", 200, None),
         (All, Get, "/readyz", 503, None),
         (All, Post, registration::PATH, 200, None),
@@ -203,6 +210,52 @@ fn metrics_text() {
     assert_eq!(response.content_type, METRICS_TYPE);
     let text = String::from_utf8(response.body).unwrap();
     assert!(text.contains("cim_registrations_total{pod=\"p\"} 0\n"));
+}
+
+#[test]
+fn aligned_metrics_are_handed_out_as_the_query_says_and_not_to_head() {
+    let mut operations = operations();
+    operations.aligned.switch_on(10);
+    let mut ask = |method, query: &str| {
+        let request = Request {
+            query: Some(query.into()),
+            ..request(method, "/metrics/aligned")
+        };
+        let response = respond(&mut operations, Scope::All, &request);
+        assert_eq!(
+            (response.status, response.content_type),
+            (200, METRICS_TYPE)
+        );
+        let left = operations.metrics.aligned.snapshots.get();
+        if left == 0 {
+            (0..5).for_each(|at| operations.aligned.push(Snapshot::new(at * 1000)));
+        }
+        left
+    };
+    assert_eq!(ask(Method::Get, ""), 0);
+    assert_eq!(ask(Method::Head, ""), 5);
+    assert_eq!(ask(Method::Get, "snapshot=1"), 4);
+    assert_eq!(ask(Method::Get, "x&snapshot=1&y=z"), 3);
+    assert_eq!(ask(Method::Head, "snapshot=1"), 3);
+    assert_eq!(ask(Method::Get, "snapshot=10&x"), 0);
+    assert_eq!(ask(Method::Get, "a"), 0);
+}
+
+#[test]
+fn aligned_metrics_that_are_off_say_why() {
+    let mut operations = operations();
+    for (why, status) in [
+        (Unavailable::Off("nobody asks".into()), 404),
+        (Unavailable::NotReady("a wrong text".into()), 503),
+    ] {
+        let (Unavailable::Off(reason) | Unavailable::NotReady(reason)) = why.clone();
+        operations.aligned.switch_off(why);
+        let request = request(Method::Get, "/metrics/aligned");
+        let response = respond(&mut operations, Scope::All, &request);
+        assert_eq!(response.status, status);
+        let error = json(&response)["error"].as_str().unwrap().to_owned();
+        assert!(error.ends_with(&reason), "{error}");
+    }
 }
 
 #[test]

@@ -54,6 +54,12 @@ pub fn try_post(to: SocketAddr, path: &str, body: &[u8]) -> io::Result<Answer> {
     Ok(parse(&exchange(to, &bytes)?))
 }
 
+/// As [`get`], from a server that may be away.
+pub fn try_get(to: SocketAddr, path: &str) -> io::Result<Answer> {
+    let bytes = head(to, "GET", path, b"");
+    Ok(parse(&exchange(to, bytes.as_bytes())?))
+}
+
 /// The head of a request after which the server is to close.
 pub fn head(to: SocketAddr, method: &str, path: &str, body: &[u8]) -> String {
     format!(

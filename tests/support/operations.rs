@@ -14,6 +14,7 @@ use cim::http::{
     Wake, later,
 };
 use cim::metrics::Metrics;
+use cim::metrics::aligned::exporter::Exporter;
 use cim::registration::{Application, Facts, Overrides, Registrar};
 use cim::settings::{Settings, Store};
 use cim::subscriptions::Subscriptions;
@@ -103,6 +104,7 @@ impl Server {
                 metrics.clone(),
             ),
             metrics: metrics.clone(),
+            aligned: Arc::new(Exporter::new(metrics.clone())),
             settings: Arc::new(Store::new(Settings::default())),
             health: Arc::new(Health::new()),
             history: Default::default(),

@@ -12,6 +12,7 @@ use ureq::unversioned::transport::{Connector, RustlsConnector};
 use ureq::{Agent, Timeout};
 
 use super::annotation::Plan;
+use super::exposition::Format;
 use super::scrape_error::ScrapeError;
 use crate::http_agent::{self, QuickTcp};
 use crate::limits::{
@@ -64,6 +65,15 @@ impl Room {
     }
 }
 
+/// The answer of a port.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Scraped {
+    /// The text, at most [`EXPOSITION_BYTES`].
+    pub text: Vec<u8>,
+    /// How it is meant.
+    pub format: Format,
+}
+
 impl Client {
     /// A client without a connection.
     pub fn new(plan: &Plan) -> Self {
@@ -95,7 +105,7 @@ impl Client {
     ///
     /// # Errors
     /// No whole answer of status 200.
-    pub fn get(&self, port: u16, time: Duration, room: &Room) -> Result<Vec<u8>, ScrapeError> {
+    pub fn get(&self, port: u16, time: Duration, room: &Room) -> Result<Scraped, ScrapeError> {
         let (scheme, path) = (self.scheme, &self.path);
         // The name that the application knows itself by; it is loopback, whatever a file says.
         let request = self
@@ -122,22 +132,24 @@ impl Client {
         if status != 200 {
             return Err(ScrapeError::Status(status));
         }
+        let content_type = response.headers().get("content-type");
+        let format = Format::of(content_type.and_then(|value| value.to_str().ok()));
         let mut reader = response.body_mut().as_reader();
-        let (mut body, mut block) = (Vec::new(), [0; ALIGNED_READ_BYTES]);
+        let (mut text, mut block) = (Vec::new(), [0; ALIGNED_READ_BYTES]);
         loop {
             let count = match reader.read(&mut block) {
-                Ok(0) => return Ok(body),
+                Ok(0) => return Ok(Scraped { text, format }),
                 Ok(count) => count,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 Err(error) => return Err(failed(error.into())),
             };
-            if body.len() + count > EXPOSITION_BYTES {
+            if text.len() + count > EXPOSITION_BYTES {
                 return Err(ScrapeError::TooLarge);
             }
             if !room.take(count) {
                 return Err(ScrapeError::NoRoom);
             }
-            body.extend_from_slice(block.get(..count).unwrap_or_default());
+            text.extend_from_slice(block.get(..count).unwrap_or_default());
         }
     }
 }

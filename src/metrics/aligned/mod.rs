@@ -6,12 +6,13 @@
 //! exposition.rs   the text of a port -> families     line.rs     the words of one line
 //! family.rs       a family and its samples           snapshot.rs what was scraped at one time, and those that wait
 //! error.rs        what is wrong with a text          render.rs   snapshots -> the text that is handed out
-//! scrape_error.rs why a port gave nothing
+//! scrape_error.rs why a port gave nothing            exporter.rs those that wait, shared by two threads
 //! ```
 
 pub mod annotation;
 pub mod client;
 pub mod error;
+pub mod exporter;
 pub mod exposition;
 pub mod family;
 mod line;

@@ -276,7 +276,7 @@ mod tests {
                 let wait = schedule.wait(now);
                 prop_assert!(wait > Duration::ZERO && wait <= ALIGNED_LOOK);
                 let to_next = wait.as_millis() as u64;
-                prop_assert!(to_next == 1_000 || (now + to_next) % interval == 0);
+                prop_assert!(to_next == 1_000 || (now + to_next).is_multiple_of(interval));
             }
             // From here it runs: two intervals, since the next one may have been scraped before the clock was set back.
             let until = now + 2 * interval;

@@ -3,6 +3,8 @@
 use std::io;
 use std::time::Duration;
 
+use super::error::ParseError;
+use super::snapshot::TooLarge;
 use crate::limits::{ALIGNED_BODIES_BYTES, EXPOSITION_BYTES};
 
 /// One port has not given its metrics; the next aligned time is the next try.
@@ -34,4 +36,19 @@ pub enum ScrapeError {
         "with the other ports more than {ALIGNED_BODIES_BYTES} bytes: let the application offer fewer series"
     )]
     NoRoom,
+    /// The text cannot be read.
+    #[error("the text cannot be read")]
+    Text(#[from] ParseError),
+    /// The snapshot has no room for what the port offers.
+    #[error(transparent)]
+    Series(#[from] TooLarge),
+    /// CIM's own series cannot be written.
+    #[error("CIM's own series cannot be written")]
+    Own(#[source] prometheus::Error),
+    /// The operating system has no thread to give for this port.
+    #[error("no thread")]
+    NoThread {
+        /// What the operating system says.
+        source: io::Error,
+    },
 }
