@@ -26,6 +26,8 @@ use cim::tap::{Batch, Span};
 use cim::threads::journal_writer::JournalThread;
 use cim::threads::spawn::NOTICES;
 use crossbeam_channel::bounded;
+use serde_json::json;
+use servers::kube::golden_pod;
 use servers::{
     Behaviour, BrokerError, Collector, EtcdGateway, Kube, MockKafka, Reply, ReplyStatus, TestApp,
 };
@@ -343,6 +345,40 @@ fn journal(moved: &mut Moved) {
     moved.until(&cim, "cim_journal_errors_total", || {});
 }
 
+/// An application with one port that answers and one that does not, and a process that stood still for some aligned times.
+fn aligned(moved: &mut Moved) {
+    let app = TestApp::start();
+    app.on("/metrics", Behaviour::Text(200, b"app 1\n".to_vec()));
+    let broken = TestApp::start();
+    broken.on("/metrics", Behaviour::Answer(500));
+    let ports = [app.port().to_string(), broken.port().to_string()];
+    let annotation = json!({
+        "scrape": "true", "path": "/metrics", "ports": ports, "scheme": "http",
+        "measurementInterval": "1s", "maxRetention": "1",
+    });
+    let kube = Kube::start();
+    let annotations = json!({"xgvela.com/mmaas": annotation.to_string()});
+    kube.put_pod(golden_pod(annotations));
+    let env = kube.env().into_iter();
+    let options = env.fold(Options::new(), |options, (name, value)| {
+        options.env(name, value)
+    });
+    let cim = Cim::start(options);
+    for series in [
+        "cim_aligned_scrapes_total success",
+        "cim_aligned_scrapes_total failure",
+        "cim_aligned_snapshots",
+        "cim_aligned_snapshots_dropped_total retention",
+    ] {
+        moved.until(&cim, series, || {});
+    }
+    cim.signal(Signal::STOP);
+    let stopped = std::time::Instant::now();
+    eventually(PATIENCE, || stopped.elapsed().as_secs() >= 3);
+    cim.signal(Signal::CONT);
+    moved.until(&cim, "cim_aligned_missed_total", || {});
+}
+
 /// A journal without room, and an end: no daemon fills one so soon.
 fn journal_full(moved: &mut Moved) {
     let dir = tempfile::tempdir().unwrap();
@@ -434,6 +470,7 @@ fn every_declared_series_is_moved_by_what_it_counts() {
         kafka,
         journal,
         journal_full,
+        aligned,
     ]);
     let never: Vec<_> = declared()
         .into_iter()
