@@ -62,6 +62,8 @@ pub struct Daemon {
     delivery: Interrupter,
     /// Of `aligned_scraper`.
     aligned: Interrupter,
+    /// Of `kafka_consumer`.
+    consumer: Interrupter,
     /// The pod goes for good: its memory in etcd is to be removed.
     forget: Arc<AtomicBool>,
     /// The application's events about its own end.
@@ -135,6 +137,7 @@ impl Daemon {
                 }
                 self.delivery.wake();
                 self.events.wake();
+                self.consumer.wake();
                 None
             }
             Notice::Signal(SIGTERM) => Some(Cause::Signal(EndSignal::Terminate)),
@@ -151,6 +154,7 @@ impl Daemon {
         let failed = ending.failed;
         self.watch.stop();
         self.aligned.stop();
+        self.consumer.stop();
         self.journal_stop = None;
         // A wake-up can only fail when the thread is gone.
         let _ = self.nats_waker.wake();

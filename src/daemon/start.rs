@@ -51,6 +51,7 @@ use crate::threads::event_sender::EventSender;
 use crate::threads::file_writer::{FileCommand, FileWriter};
 use crate::threads::http_server::HttpServer;
 use crate::threads::journal_writer::JournalThread;
+use crate::threads::kafka_consumer::KafkaConsumer;
 use crate::threads::kubernetes::Kubernetes;
 use crate::threads::log_connector::LogConnector;
 use crate::threads::log_sender::LogSender;
@@ -164,7 +165,7 @@ impl Daemon {
         let control_progress = Progress::new(wake());
         let (questions_out, questions) = bounded(MONITOR_QUESTIONS);
         let _monitor = Asker::new(questions_out, wake());
-        let (_notifier, outlet) = notifications(options.nats_limits.payload_bytes, wake());
+        let (notifier, outlet) = notifications(options.nats_limits.payload_bytes, wake());
 
         let (log_out, log_in) = bounded(LOG_BATCHES);
         let (events_out, events_in) = bounded(EVENT_BATCHES);
@@ -279,7 +280,19 @@ impl Daemon {
             metrics: Arc::clone(&metrics),
         };
         // Nobody takes them yet: the channel is closed with the end of this function.
-        let (changes_out, _changes_in) = bounded(SUBSCRIPTION_CHANGES);
+        let (changes_out, changes_in) = bounded(SUBSCRIPTION_CHANGES);
+        let (consumer_interrupter, consumer_interrupt) = interrupt();
+        let kafka_consumer = KafkaConsumer {
+            notifier,
+            subscriptions: Arc::clone(&event_subscriptions),
+            changes: changes_in,
+            interrupt: consumer_interrupt,
+            settings: Arc::clone(&settings),
+            identity: Arc::clone(&current),
+            kafka: options.kafka.clone(),
+            health: Arc::clone(&health),
+            metrics: Arc::clone(&metrics),
+        };
         let history = Arc::new(Mutex::new(History::default()));
         let registrations = Arc::new(AtomicU64::new(0));
         let forget = Arc::new(AtomicBool::new(false));
@@ -325,10 +338,12 @@ impl Daemon {
         let wake_others = {
             let (watch, delivery) = (watch_interrupter.clone(), delivery_interrupter.clone());
             let aligned = aligned_interrupter.clone();
+            let consumer = consumer_interrupter.clone();
             move || {
                 watch.wake();
                 delivery.wake();
                 aligned.wake();
+                consumer.wake();
             }
         };
         let kubernetes = api_server.map(|client| Kubernetes {
@@ -433,6 +448,8 @@ impl Daemon {
             config_delivery.spawn(&notices_in),
         )?;
         let watch = started("the watch of etcd", etcd_watch.spawn(&notices_in))?;
+        let consumer = kafka_consumer.spawn(&notices_in);
+        let consumer = started("the Kafka consumer", consumer)?;
         let aligned = aligned_scraper.spawn(&notices_in);
         let aligned = started("the scraper of aligned metrics", aligned)?;
         let to_kubernetes = kubernetes.is_some().then(|| kubernetes_out.clone());
@@ -455,6 +472,7 @@ impl Daemon {
             watch: watch_interrupter,
             delivery: delivery_interrupter,
             aligned: aligned_interrupter,
+            consumer: consumer_interrupter,
             forget,
             shutdown,
             own_events: Some(own_events),
@@ -465,6 +483,7 @@ impl Daemon {
             threads: [
                 ("etcd-watch", Some(watch)),
                 ("aligned-scraper", Some(aligned)),
+                ("kafka-consumer", Some(consumer)),
                 ("nats-server", Some(server)),
                 ("nats-subscript", Some(subscriptions)),
                 ("config-delivery", Some(delivery)),

@@ -75,6 +75,7 @@ fn request(method: Method, body: &str) -> Request {
         query: None,
         host: None,
         origin: None,
+        authorization: None,
         body: body.into(),
         keep_alive: true,
         version: Version::Http11,

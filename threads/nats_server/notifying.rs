@@ -66,7 +66,7 @@ impl Notifying {
 impl Loop {
     /// Publishes what there is to publish.
     pub(super) fn notify(&mut self) {
-        let is_heard = self.phase == Phase::Serving && self.broker.has_interest(SUBJECT.as_bytes());
+        let is_heard = self.phase != Phase::Ended && self.broker.has_interest(SUBJECT.as_bytes());
         self.notifying.outlet.set_heard(is_heard);
         while is_heard && self.notifying.publish(&mut self.broker) {
             for id in self.broker.take_full() {
