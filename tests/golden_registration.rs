@@ -14,10 +14,12 @@ use std::time::SystemTime;
 
 use cim::health::Health;
 use cim::http::{
-    Answer, EventSubscriptions, Handler, Limits, Operations, RequestReader, Scope, Step, Wake,
+    Access, Answer, EventSubscriptions, Handler, Limits, Monitor, Operations, RequestReader, Scope,
+    Step, Wake,
 };
 use cim::metrics::Metrics;
 use cim::metrics::aligned::exporter::Exporter;
+use cim::nats::monitor::Asker;
 use cim::registration::{Application, Facts, Overrides, Registrar};
 use cim::settings::{Settings, Store};
 use cim::subscriptions::Subscriptions;
@@ -66,6 +68,10 @@ fn operations(facts: Facts) -> Operations<Recorder> {
         settings: Arc::new(Store::new(Settings::default())),
         health: Arc::new(Health::new()),
         history: Default::default(),
+        monitor: Monitor::new(
+            Asker::new(crossbeam_channel::bounded(1).0, || {}),
+            Access::Open,
+        ),
         registrar: Recorder {
             facts,
             overrides: Vec::new(),

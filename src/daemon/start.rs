@@ -16,7 +16,7 @@ use crate::events::OwnEvents;
 use crate::events::delivery::Refused;
 use crate::events::journal::{self, JournalLimits, OpenError};
 use crate::health::{Health, Part, State};
-use crate::http::{EventSubscriptions, Operations, Scope};
+use crate::http::{EventSubscriptions, Monitor, Operations, Scope};
 use crate::identity::{Current, Identity};
 use crate::interrupt::interrupt;
 use crate::kube::{Client, Command, ServerAddress, ServiceAccount, Tmaas};
@@ -164,7 +164,7 @@ impl Daemon {
         let (log_progress, event_progress) = (Progress::new(wake()), Progress::new(wake()));
         let control_progress = Progress::new(wake());
         let (questions_out, questions) = bounded(MONITOR_QUESTIONS);
-        let _monitor = Asker::new(questions_out, wake());
+        let asker = Asker::new(questions_out, wake());
         let (notifier, outlet) = notifications(options.nats_limits.payload_bytes, wake());
 
         let (log_out, log_in) = bounded(LOG_BATCHES);
@@ -408,6 +408,7 @@ impl Daemon {
                 settings: Arc::clone(&settings),
                 health: Arc::clone(&health),
                 history,
+                monitor: Monitor::new(asker, options.monitor.clone()),
                 subscriptions: EventSubscriptions::new(
                     event_subscriptions,
                     changes_out,

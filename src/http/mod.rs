@@ -10,6 +10,7 @@
 mod answer;
 mod chunked;
 mod connection;
+mod monitor;
 mod origin;
 mod reader;
 mod request;
@@ -19,6 +20,7 @@ mod subscriptions;
 
 pub use answer::{Answer, Handler, Replier, Scope, Wake, later};
 pub use connection::{Connection, Deadline, End, Expendable};
+pub use monitor::{Access, Monitor, MonitorPath};
 pub use reader::{RequestError, RequestReader, Step};
 pub use request::{Method, Request, Version};
 pub use response::Response;

@@ -6,6 +6,7 @@
 //! | `/api/v1/_operations/config/history` | GET, HEAD | REST port |
 //! | `/api/v1/_operations/event/subscriptions` | GET, HEAD, POST | REST port |
 //! | `/api/v1/_operations/event/subscriptions/<id>` | GET, HEAD, PUT, DELETE | REST port |
+//! | `/varz`, `/connz`, `/subsz` | GET, HEAD | REST port |
 //! | `/metrics` | GET, HEAD | REST port, and `CIM_METRICS_BIND` when set |
 //! | `/metrics/aligned` | GET, HEAD | as `/metrics` |
 //! | `/healthz` | GET, HEAD | as `/metrics` |
@@ -22,7 +23,7 @@ use serde_json::json;
 
 use super::origin::is_foreign;
 use super::subscriptions::{EventSubscriptions, SUBSCRIPTIONS_PATH};
-use super::{Answer, Handler, Method, Request, Response, Scope, Wake};
+use super::{Answer, Handler, Method, Monitor, MonitorPath, Request, Response, Scope, Wake};
 use crate::change_set::history::History;
 use crate::health::{Health, Part, State};
 use crate::metrics::Metrics;
@@ -53,6 +54,8 @@ pub struct Operations<R> {
     pub health: Arc<Health>,
     /// Which events the application wants.
     pub subscriptions: EventSubscriptions,
+    /// The pages of the NATS server.
+    pub monitor: Monitor,
     /// What a registration sets going.
     pub registrar: R,
 }
@@ -64,6 +67,7 @@ enum Route<'a> {
     Subscriptions,
     /// Of this id.
     Subscription(&'a str),
+    Monitor(MonitorPath),
     Metrics,
     Aligned,
     Healthz,
@@ -82,6 +86,9 @@ impl<'a> Route<'a> {
             HISTORY_PATH if scope == Scope::All => Some(Self::History),
             SUBSCRIPTIONS_PATH if scope == Scope::All => Some(Self::Subscriptions),
             _ if scope == Scope::All => {
+                if let Some(page) = MonitorPath::find(path) {
+                    return Some(Self::Monitor(page));
+                }
                 let id = path.strip_prefix(SUBSCRIPTIONS_PATH)?.strip_prefix('/')?;
                 (!id.is_empty() && !id.contains('/')).then_some(Self::Subscription(id))
             }
@@ -94,9 +101,12 @@ impl<'a> Route<'a> {
             Self::Register => "POST",
             Self::Subscriptions => "GET, HEAD, POST",
             Self::Subscription(_) => "GET, HEAD, PUT, DELETE",
-            Self::History | Self::Metrics | Self::Aligned | Self::Healthz | Self::Readyz => {
-                "GET, HEAD"
-            }
+            Self::History
+            | Self::Monitor(_)
+            | Self::Metrics
+            | Self::Aligned
+            | Self::Healthz
+            | Self::Readyz => "GET, HEAD",
         }
     }
 
@@ -107,9 +117,12 @@ impl<'a> Route<'a> {
             Self::Subscription(_) => {
                 method.is_safe() || matches!(method, Method::Put | Method::Delete)
             }
-            Self::History | Self::Metrics | Self::Aligned | Self::Healthz | Self::Readyz => {
-                method.is_safe()
-            }
+            Self::History
+            | Self::Monitor(_)
+            | Self::Metrics
+            | Self::Aligned
+            | Self::Healthz
+            | Self::Readyz => method.is_safe(),
         }
     }
 }
@@ -120,6 +133,7 @@ impl<R: Registrar> Handler for Operations<R> {
             Ok(Route::Register) => self.register(&request.body, wake),
             Ok(Route::Subscriptions) => self.subscriptions.all(request, wake),
             Ok(Route::Subscription(id)) => Answer::Now(self.subscriptions.one(id, request)),
+            Ok(Route::Monitor(page)) => self.monitor.answer(page, request, wake),
             Ok(Route::History) => Answer::Now(self.history()),
             Ok(Route::Metrics) => Answer::Now(self.metrics()),
             Ok(Route::Aligned) => Answer::Now(self.aligned(request)),

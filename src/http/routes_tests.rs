@@ -3,8 +3,9 @@
 use serde_json::Value;
 
 use super::*;
-use crate::http::Version;
+use crate::http::{Access, Version};
 use crate::metrics::aligned::Snapshot;
+use crate::nats::monitor::Asker;
 use crate::registration::{Application, Facts, Overrides};
 use crate::settings::Settings;
 use crate::subscriptions::Subscriptions;
@@ -37,6 +38,10 @@ fn operations() -> Operations<Fake> {
         settings: Arc::new(Store::new(Settings::default())),
         health: Arc::new(Health::new()),
         history: Default::default(),
+        monitor: Monitor::new(
+            Asker::new(crossbeam_channel::bounded(1).0, || {}),
+            Access::Open,
+        ),
         registrar: Fake,
     }
 }

@@ -216,6 +216,14 @@ struct SecretArgs {
         value_name = "FILE"
     )]
     nats_token_file: Option<String>,
+    /// File with the token for /varz, /connz and /subsz; without it they are for loopback alone
+    #[arg(
+        long,
+        env = "CIM_MONITOR_TOKEN_FILE",
+        hide_env_values = true,
+        value_name = "FILE"
+    )]
+    monitor_token_file: Option<String>,
     /// User of the API gateway, as the answer to a registration tells it [default: empty]
     #[arg(
         long,

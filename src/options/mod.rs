@@ -23,6 +23,7 @@ pub use args::{Given, OptionArgs};
 pub use resolve::{Resolved, resolve};
 
 use crate::events::journal::Fsync;
+use crate::http::Access;
 use crate::kafka::Compression;
 use crate::nats;
 use crate::nats::auth::Auth;
@@ -45,6 +46,8 @@ pub struct Options {
     pub nats_limits: nats::Limits,
     /// What NATS clients must give.
     pub nats_auth: Auth,
+    /// Who may look at the monitoring pages of the NATS server.
+    pub monitor: Access,
     /// What the answer to a registration says about the API gateway.
     pub api_gateway: ApiGateway,
     /// A registration must carry both container fields.

@@ -10,6 +10,7 @@ use super::{
     ApiGateway, EtcdAccess, JournalOptions, KafkaOptions, Later, Names, Options, Paths, Revisions,
 };
 use crate::events::journal::Fsync;
+use crate::http::Access;
 use crate::kafka::{Compression, check_options};
 use crate::limits;
 use crate::nats::{self, auth::Auth};
@@ -59,6 +60,11 @@ pub fn resolve(given: &Given) -> Resolved {
         paths: paths(r, standalone),
         nats_limits: nats_limits(r),
         nats_auth: nats_auth(r),
+        monitor: match r.secret_file("CIM_MONITOR_TOKEN_FILE") {
+            Some(token) => Access::Token(token),
+            None if rest.ip().is_loopback() => Access::Open,
+            None => Access::Closed,
+        },
         api_gateway: api_gateway(r),
         names: names(r),
         kubernetes: (

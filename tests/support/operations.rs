@@ -10,11 +10,12 @@ use std::time::{Duration, Instant};
 
 use cim::health::Health;
 use cim::http::{
-    Answer, EventSubscriptions, Handler, Limits, Operations, Replier, Request, Response, Scope,
-    Wake, later,
+    Access, Answer, EventSubscriptions, Handler, Limits, Monitor, Operations, Replier, Request,
+    Response, Scope, Wake, later,
 };
 use cim::metrics::Metrics;
 use cim::metrics::aligned::exporter::Exporter;
+use cim::nats::monitor::Asker;
 use cim::registration::{Application, Facts, Overrides, Registrar};
 use cim::settings::{Settings, Store};
 use cim::subscriptions::Subscriptions;
@@ -108,6 +109,7 @@ impl Server {
             settings: Arc::new(Store::new(Settings::default())),
             health: Arc::new(Health::new()),
             history: Default::default(),
+            monitor: Monitor::new(Asker::new(bounded(1).0, || {}), Access::Open),
             registrar: Anything,
         };
         Self::with(limits, metrics, operations)
