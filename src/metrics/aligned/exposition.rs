@@ -311,21 +311,21 @@ impl<'a> Parser<'a> {
     }
 
     /// The entry that samples of this name go to.
-    fn place(&mut self, name: &Cow<'a, str>) -> Result<usize, Problem> {
+    fn place(&mut self, name: Cow<'a, str>) -> Result<usize, Problem> {
         if let Some((last, index)) = &self.last
-            && last == name
+            && *last == name
         {
             return Ok(*index);
         }
-        let index = match self.by_name.get(name) {
+        let index = match self.by_name.get(&name) {
             Some(&index) => index,
-            None => self.find_place(name)?,
+            None => self.find_place(name.clone())?,
         };
-        self.last = Some((name.clone(), index));
+        self.last = Some((name, index));
         Ok(index)
     }
 
-    fn find_place(&mut self, name: &Cow<'a, str>) -> Result<usize, Problem> {
+    fn find_place(&mut self, name: Cow<'a, str>) -> Result<usize, Problem> {
         let base = name.rfind('_').and_then(|at| name.split_at_checked(at));
         if let Some((base, suffix)) = base
             && let Some(&index) = self.by_name.get(base)
@@ -334,16 +334,16 @@ impl<'a> Parser<'a> {
         {
             return match place {
                 Place::Group => {
-                    self.by_name.insert(name.clone(), index);
+                    self.by_name.insert(name, index);
                     Ok(index)
                 }
                 Place::Own(kind) => {
                     let help = entry.help.clone();
-                    self.add(name.clone(), help, Some(Declared::Kind(kind)))
+                    self.add(name, help, Some(Declared::Kind(kind)))
                 }
             };
         }
-        self.add(name.clone(), None, None)
+        self.add(name, None, None)
     }
 
     fn sample(&mut self, mut line: Line<'a>) -> Result<(), Problem> {
@@ -367,7 +367,7 @@ impl<'a> Parser<'a> {
         let value = number(line.blanks())?;
         let own_ms = self.timestamp(line.blanks())?;
         exemplar(line.blanks())?;
-        self.add_sample(&name, &value, own_ms)
+        self.add_sample(name, &value, own_ms)
     }
 
     /// The labels, whose opening brace was just passed, and the name of the metric if it is in quotes among them.
@@ -434,7 +434,7 @@ impl<'a> Parser<'a> {
 
     fn add_sample(
         &mut self,
-        name: &Cow<'a, str>,
+        name: Cow<'a, str>,
         value: &str,
         own_ms: Option<i64>,
     ) -> Result<(), Problem> {
@@ -442,16 +442,16 @@ impl<'a> Parser<'a> {
             let limit = self.limits.series;
             return Err(Problem::Series { limit });
         }
-        let index = self.place(name)?;
+        let index = self.place(name.clone())?;
         let Some(entry) = self.entries.get_mut(index) else {
             return Ok(());
         };
         let added = entry
             .samples
-            .push(name, &mut self.labels, value, own_ms, &mut self.seen)
+            .push(&name, &mut self.labels, value, own_ms, &mut self.seen)
             .map_err(|name| Problem::LabelTwice(snippet(&name)))?;
         self.series += usize::from(added);
-        entry.samples.grouped |= added && *name != entry.name;
+        entry.samples.grouped |= added && name != entry.name;
         Ok(())
     }
 
