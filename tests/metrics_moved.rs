@@ -119,6 +119,10 @@ fn ordinary_use(moved: &mut Moved) {
     let registration = br#"{"container_name":"app","container_id":"0123456789ab"}"#;
     let path = "/api/v1/_operations/xgvela/register";
     assert_eq!(cim.post(path, registration).status, 200);
+    let path = "/api/v1/_operations/event/subscriptions";
+    let subscription = br#"{"localEventName":["Event"]}"#;
+    assert_eq!(cim.post(path, subscription).status, 200);
+    moved.see(&cim);
     let mut half = TcpStream::connect(cim.http).unwrap();
     half.write_all(b"GET /metrics HT").unwrap();
     drop(half);

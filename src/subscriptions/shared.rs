@@ -28,6 +28,8 @@ struct Inner {
     registry: Registry,
     disk: Box<dyn StateDisk>,
     path: PathBuf,
+    /// There was a file that was of no use.
+    lost: bool,
 }
 
 /// What records are compared with.
@@ -75,6 +77,7 @@ impl Subscriptions {
                 registry,
                 disk,
                 path,
+                lost: problem.is_some(),
             }),
         };
         (subscriptions, problem)
@@ -87,7 +90,8 @@ impl Subscriptions {
 
     /// There was a subscription once, in this run or an earlier one.
     pub fn were_used(&self) -> bool {
-        self.lock().registry.last_era > 0
+        let inner = self.lock();
+        inner.registry.last_era > 0 || inner.lost
     }
 
     /// What records are compared with from now on.

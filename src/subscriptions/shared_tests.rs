@@ -186,6 +186,27 @@ fn what_was_answered_is_stored_whichever_call_fails_and_whenever_it_is_killed() 
 }
 
 #[test]
+fn the_new_file_is_synced_before_it_has_its_name_and_the_directory_after() {
+    // Opening reads; a change writes, syncs, renames, and syncs the directory, which not every file system can.
+    for (call, is_done) in [(1, false), (2, false), (3, false), (4, true), (5, true)] {
+        let state = State::new();
+        let disk = TestDisk::new();
+        disk.plan().fail = call..call + 1;
+        let (subscriptions, _) = Subscriptions::open_on(Box::new(disk.clone()), state.path());
+        assert_eq!(subscriptions.add(event("E")).is_ok(), is_done, "{call}");
+        let names: &[_] = if is_done {
+            &["subscriptions.json"]
+        } else {
+            &[]
+        };
+        assert_eq!(state.names(), names, "{call}");
+        if is_done {
+            assert_eq!(disk.plan().calls, 5);
+        }
+    }
+}
+
+#[test]
 fn a_disk_that_takes_nothing_refuses_changes_and_keeps_what_was() {
     let state = State::new();
     let disk = TestDisk::new();
@@ -234,6 +255,7 @@ fn check_damage(state: &State, problem: &str) {
     assert!(text.contains(problem), "{text}");
     assert!(text.ends_with(".damaged"), "{text}");
     assert_eq!((subscriptions.count(), subscriptions.era()), (0, None));
+    assert!(subscriptions.were_used(), "by whoever has left the file");
     let added = subscriptions.add(event("E")).unwrap();
     assert_eq!(state.names().len(), 2);
     let again = state.open();
