@@ -686,6 +686,10 @@ pub const KAFKA_CONSUMER_REFRESH: Duration = Duration::from_secs(10);
 pub const KAFKA_CONSUMER_ASK: Duration = Duration::from_secs(1);
 /// Time between two commits of what is delivered: what may come twice after kill -9.
 pub const KAFKA_COMMIT_INTERVAL: Duration = Duration::from_millis(200);
+/// Time without a further commit after which it is asked whether the last one has worked.
+pub const KAFKA_COMMIT_CHECK: Duration = Duration::from_secs(2);
+/// Consumers that were given up and whose threads have not ended: beyond them the next one is waited for.
+pub const KAFKA_CONSUMERS_CLOSING: usize = 4;
 /// Time for which the consumer simply waits when a record finds no room, before it tells Kafka to send no more.
 pub const KAFKA_HOLD_TIME: Duration = Duration::from_millis(500);
 /// Records that are looked at before what else has happened is.

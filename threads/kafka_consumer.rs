@@ -9,6 +9,7 @@
 //! [`KAFKA_CONSUMER_STOP_TIME`] is over.
 
 mod answers;
+mod closing;
 mod member;
 mod reading;
 
@@ -31,6 +32,7 @@ use crate::settings::{Settings, Store};
 use crate::subscriptions::{Changed, Subscriptions};
 use crate::threads::spawn::{Notice, spawn};
 use answers::Answers;
+use closing::Closing;
 use reading::Reading;
 
 /// What the thread owns.
@@ -91,6 +93,7 @@ struct Consuming {
     moved: Receiver<()>,
     reading: Result<Box<Reading>, Idle>,
     answers: Answers,
+    closing: Arc<Closing>,
     /// Notifications that are counted as delivered.
     counted: u64,
     /// What `reading` was chosen by, and when that is looked at again.
@@ -106,6 +109,7 @@ impl Consuming {
             parts,
             reading: Err(Idle::waiting("not yet")),
             answers: Answers::default(),
+            closing: Arc::default(),
             counted: 0,
             settings: None,
             era: None,
@@ -162,7 +166,7 @@ impl Consuming {
             Ok((era, config)) => {
                 if !matches!(&self.reading, Ok(reading) if reading.is_for(era, &config)) {
                     self.close();
-                    self.reading = Ok(Box::new(Reading::new(era, config, now)));
+                    self.reading = Ok(Box::new(Reading::new(era, config, &self.closing, now)));
                 }
             }
             Err(idle) => {

@@ -36,10 +36,6 @@ pub enum Polled<'a> {
     Assigned(Vec<i32>),
     /// All partitions are to be given back, with [`Consumer::unassign`]; the group waits for it.
     Revoked,
-    /// These offsets are committed. One that was to be and is not here has failed alone.
-    Committed(Offsets),
-    /// A commit has failed.
-    NotCommitted(RequestError),
     /// Something has gone wrong.
     Failed(Failure),
 }
@@ -117,16 +113,7 @@ impl ConsumerContext for Context {
             self.tell(Polled::Revoked);
         }
     }
-
-    fn commit_callback(&self, result: KafkaResult<()>, partitions: &TopicPartitionList) {
-        self.tell(match result {
-            Ok(()) => Polled::Committed(known_offsets(partitions)),
-            Err(error) => Polled::NotCommitted(RequestError::new(COMMIT, &error)),
-        });
-    }
 }
-
-const COMMIT: &str = "offsets cannot be committed";
 
 /// The partitions that have an offset and no error.
 fn known_offsets(partitions: &TopicPartitionList) -> Offsets {
@@ -265,10 +252,13 @@ impl Consumer {
     ///
     /// # Errors
     /// The group's coordinator has not told within `wait`.
-    pub fn committed(&self, partitions: &[i32], wait: Duration) -> Result<Offsets, RequestError> {
+    pub fn committed(
+        &self,
+        partitions: impl Iterator<Item = i32>,
+        wait: Duration,
+    ) -> Result<Offsets, RequestError> {
         let failed = |error| RequestError::new("what was committed is not known", &error);
-        let asked = partitions.iter().map(|p| (*p, Offset::Invalid));
-        let asked = list(asked).map_err(failed)?;
+        let asked = list(partitions.map(|p| (p, Offset::Invalid))).map_err(failed)?;
         let answer = self.inner.committed_offsets(asked, wait).map_err(failed)?;
         first_error(&answer).map_err(failed)?;
         Ok(known_offsets(&answer))
@@ -292,13 +282,14 @@ impl Consumer {
         unassigned.map_err(|error| RequestError::new("partitions cannot be given back", &error))
     }
 
-    /// Commits these offsets; [`Polled::Committed`] or [`Polled::NotCommitted`] follows.
+    /// Commits these offsets. Whether it has worked nobody tells (with rdkafka 0.39 there is no call back): see [`Self::committed`], whose
+    /// question goes the same way, behind this.
     ///
     /// # Errors
-    /// librdkafka refuses; nothing follows.
+    /// librdkafka refuses.
     pub fn commit(&self, offsets: &Offsets) -> Result<(), RequestError> {
         let asked = at(offsets).and_then(|all| self.inner.commit(&all, CommitMode::Async));
-        asked.map_err(|error| RequestError::new(COMMIT, &error))
+        asked.map_err(|error| RequestError::new("offsets cannot be committed", &error))
     }
 
     /// No record comes any more until [`Self::resume`]; what was read ahead is thrown away and comes again then.

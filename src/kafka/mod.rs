@@ -4,12 +4,14 @@
 //! config/      settings -> librdkafka's       producer.rs  records in, delivery reports out
 //! words.rs     librdkafka's own log lines     consumer.rs  records out, offsets in; these two are all that talks to brokers
 //! error.rs     never, later, or a new producer
-//! start.rs     where a partition is begun     ledger.rs    which offsets may be committed     hold.rs  when Kafka is told to wait
+//! start.rs     where a partition is begun     ledger.rs    which offsets may be committed
+//! hold.rs      when Kafka is told to wait     commits.rs   when they are
 //! ```
 //!
 //! librdkafka brings threads of its own: `rdk:main` and one for each broker (`rdk:broker…`). Its queues are bounded
 //! in records and bytes, and part of the memory budget.
 
+mod commits;
 mod config;
 mod consumer;
 mod error;
@@ -19,6 +21,7 @@ mod producer;
 mod start;
 mod words;
 
+pub use commits::{Commit, Commits};
 pub use config::{ConsumerConfig, Pace, ProducerConfig, check_options};
 pub use consumer::{Consumer, Failure, Polled, Record};
 pub use error::{ConfigError, OptionError, Reason, RequestError, SendError, Verdict};

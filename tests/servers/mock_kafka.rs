@@ -88,6 +88,23 @@ impl MockKafka {
         self.cluster.clear_request_errors(RDKafkaApiKey::Produce);
     }
 
+    /// Whether commits of consumer groups fail.
+    pub fn refuse_commits(&self, refuse: bool) {
+        let commit = RDKafkaApiKey::OffsetCommit;
+        self.cluster.clear_request_errors(commit);
+        if refuse {
+            let error = RDKafkaRespErr::RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED;
+            self.cluster.request_errors(commit, &[error; 1000]);
+        }
+    }
+
+    /// The next member of a consumer group that says that it lives is told that another one has its name.
+    pub fn fence(&self) {
+        let fenced = RDKafkaRespErr::RD_KAFKA_RESP_ERR_FENCED_INSTANCE_ID;
+        self.cluster
+            .request_errors(RDKafkaApiKey::Heartbeat, &[fenced]);
+    }
+
     /// What is in the topic once there are `count` records; panics when none comes for `limit`. In order within a partition.
     #[track_caller]
     pub fn consume(&self, topic: &str, count: usize, limit: Duration) -> Vec<Consumed> {

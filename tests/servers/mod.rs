@@ -15,6 +15,7 @@ pub mod app;
 pub mod collector;
 pub mod endpoint;
 pub mod etcd;
+pub mod fmaas;
 pub mod gateway;
 pub mod h2c;
 pub mod kafka;

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use super::KafkaConsumer;
 use crate::chain::chain;
 use crate::kafka::{
-    Consumer, FMAASEVENTS, Failure, Hold, Holding, Known, Ledger, Offsets, Polled, Record,
-    RequestError, Start,
+    Commit, Commits, Consumer, FMAASEVENTS, Failure, Hold, Holding, Known, Ledger, Offsets, Polled,
+    Record, RequestError, Start,
 };
 use crate::limits::{
     KAFKA_COMMIT_INTERVAL, KAFKA_CONSUMER_ASK, KAFKA_CONSUMER_LOOK, KAFKA_RECORDS_A_TURN,
@@ -49,9 +49,7 @@ pub(super) struct Member {
     lacks_topic: bool,
     hand: Option<InHand>,
     holding: Holding,
-    /// Commits that have no answer yet.
-    commits: usize,
-    commit_at: Instant,
+    commits: Commits,
     /// What could not be stored.
     unsaved: Option<Position>,
     save_at: Instant,
@@ -67,8 +65,7 @@ impl Member {
             lacks_topic: false,
             hand: None,
             holding: Holding::default(),
-            commits: 0,
-            commit_at: now,
+            commits: Commits::default(),
             unsaved: None,
             save_at: now,
             too_large: Throttle::default(),
@@ -101,7 +98,7 @@ impl Member {
     ) -> Result<Duration, Trouble> {
         let mut pause = self.save(parts, now);
         pause = pause.min(self.read(consumer, ledger, parts, now)?);
-        Ok(pause.min(self.commit_due(consumer, ledger, now)))
+        Ok(pause.min(self.commit(consumer, ledger, now)?))
     }
 
     /// Takes what Kafka has; how long it may wait then.
@@ -127,8 +124,6 @@ impl Member {
                     self.assigned(&partitions, consumer, ledger, parts)?;
                 }
                 Polled::Revoked => self.revoked(consumer, ledger, parts)?,
-                Polled::Committed(offsets) => self.committed(&offsets, ledger),
-                Polled::NotCommitted(error) => self.not_committed(&error),
                 Polled::Failed(Failure::Fatal(label, text)) => {
                     return Err(Trouble { label, text });
                 }
@@ -224,7 +219,7 @@ impl Member {
             .inc_by(count as u64);
         let joined = position.joined;
         let committed = if joined && count > 0 {
-            consumer.committed(partitions, KAFKA_CONSUMER_ASK)?
+            consumer.committed(partitions.iter().copied(), KAFKA_CONSUMER_ASK)?
         } else {
             Offsets::new()
         };
@@ -256,7 +251,7 @@ impl Member {
                     offsets.entry(*partition).or_insert(*end);
                 }
             }
-            self.commit_now(&offsets, consumer, ledger, KAFKA_CONSUMER_ASK)?;
+            commit_now(&offsets, consumer, ledger, KAFKA_CONSUMER_ASK)?;
         }
         consumer.assign(&starts)?;
         for (partition, start) in starts {
@@ -294,7 +289,7 @@ impl Member {
     }
 
     /// Waits until what is under way is delivered and committed. What waits in hand is given up: it is not committed. Records that
-    /// come meanwhile are passed by.
+    /// come meanwhile are left to the next one.
     pub fn settle(
         &mut self,
         consumer: &Consumer,
@@ -315,90 +310,31 @@ impl Member {
         if offsets.is_empty() {
             return Ok(());
         }
-        self.commit_now(&offsets, consumer, ledger, left().max(limit / 4))
-    }
-
-    /// Commits `offsets` and waits for it.
-    fn commit_now(
-        &mut self,
-        offsets: &Offsets,
-        consumer: &Consumer,
-        ledger: &mut Ledger,
-        limit: Duration,
-    ) -> Result<(), Trouble> {
-        if offsets.is_empty() {
-            return Ok(());
-        }
-        let failed = |text: String| {
-            let label = "commit";
-            Trouble { label, text }
-        };
-        consumer.commit(offsets)?;
-        self.commits += 1;
-        let end = Instant::now() + limit;
-        let mut error = None;
-        while self.commits > 0 {
-            match consumer.poll() {
-                Polled::Nothing => {
-                    let left = end.saturating_duration_since(Instant::now());
-                    if left.is_zero() {
-                        return Err(failed("no broker has taken the offsets in time".into()));
-                    }
-                    // Woken, or not: the next look tells.
-                    let _ = consumer.ready().recv_timeout(left);
-                }
-                Polled::Committed(offsets) => self.committed(&offsets, ledger),
-                Polled::NotCommitted(why) => {
-                    self.not_committed(&why);
-                    error = Some(why.to_string());
-                }
-                Polled::Failed(Failure::Fatal(label, text)) => {
-                    return Err(Trouble { label, text });
-                }
-                Polled::Assigned(_) | Polled::Revoked => {
-                    return Err(failed(
-                        "the group has begun to share partitions anew".into(),
-                    ));
-                }
-                Polled::Record(_) | Polled::Failed(_) => {}
-            }
-        }
-        if ledger.to_commit().is_empty() {
-            return Ok(());
-        }
-        Err(failed(error.unwrap_or_else(|| {
-            "a partition's offset cannot be committed".into()
-        })))
-    }
-
-    fn committed(&mut self, offsets: &Offsets, ledger: &mut Ledger) {
-        self.commits = self.commits.saturating_sub(1);
-        ledger.committed(offsets);
-    }
-
-    fn not_committed(&mut self, error: &RequestError) {
-        self.commits = self.commits.saturating_sub(1);
-        self.complain(&error.to_string());
+        commit_now(&offsets, consumer, ledger, left().max(limit / 4))
     }
 
     /// Commits what is delivered, once in a while; how long until then.
-    fn commit_due(&mut self, consumer: &Consumer, ledger: &Ledger, now: Instant) -> Duration {
-        if self.partitions.is_none() || self.commits > 0 {
-            return Duration::MAX;
+    fn commit(
+        &mut self,
+        consumer: &Consumer,
+        ledger: &mut Ledger,
+        now: Instant,
+    ) -> Result<Duration, Trouble> {
+        match self.commits.look(ledger.to_commit(), now) {
+            Commit::Wait(pause) => return Ok(pause),
+            Commit::Now(offsets) => consumer.commit(&offsets)?,
+            Commit::Check(_) if consumer.brokers_down() => {}
+            Commit::Check(offsets) => {
+                match consumer.committed(offsets.keys().copied(), KAFKA_CONSUMER_ASK) {
+                    Ok(committed) => {
+                        ledger.committed(&committed);
+                        self.commits.again();
+                    }
+                    Err(error) => self.complain(&error.to_string()),
+                }
+            }
         }
-        let offsets = ledger.to_commit();
-        if offsets.is_empty() {
-            return Duration::MAX;
-        }
-        if now < self.commit_at {
-            return self.commit_at - now;
-        }
-        self.commit_at = now + KAFKA_COMMIT_INTERVAL;
-        match consumer.commit(&offsets) {
-            Ok(()) => self.commits += 1,
-            Err(error) => self.complain(&error.to_string()),
-        }
-        KAFKA_COMMIT_INTERVAL
+        Ok(KAFKA_COMMIT_INTERVAL)
     }
 
     /// Stores what has not been stored yet; how long until the next try.
@@ -422,4 +358,22 @@ impl Member {
             log::warn!("{FMAASEVENTS}: {text} ({before} lines about this left out)");
         }
     }
+}
+
+/// Commits `offsets` and makes sure that it has worked.
+fn commit_now(
+    offsets: &Offsets,
+    consumer: &Consumer,
+    ledger: &mut Ledger,
+    limit: Duration,
+) -> Result<(), Trouble> {
+    consumer.commit(offsets)?;
+    let committed = consumer.committed(ledger.to_commit().into_keys(), limit)?;
+    ledger.committed(&committed);
+    if ledger.to_commit().is_empty() {
+        return Ok(());
+    }
+    let label = "commit";
+    let text = "Kafka does not commit the offsets of the consumer group".to_owned();
+    Err(Trouble { label, text })
 }

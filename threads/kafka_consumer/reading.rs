@@ -1,11 +1,13 @@
 //! What is read in one era from one set of brokers: first where the era begins, then as a member of the consumer group. A consumer
 //! that fails is replaced, and the next one goes on where it was.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::Receiver;
 
 use super::KafkaConsumer;
+use super::closing::Closing;
 use super::member::{Member, Trouble};
 use crate::backoff::Backoff;
 use crate::chain::chain;
@@ -30,6 +32,7 @@ pub(super) struct Reading {
     backoff: Backoff,
     is_told: bool,
     health: Option<(State, String)>,
+    closing: Arc<Closing>,
 }
 
 struct Running {
@@ -47,7 +50,7 @@ struct Running {
 }
 
 impl Reading {
-    pub fn new(era: u64, config: ConsumerConfig, now: Instant) -> Self {
+    pub fn new(era: u64, config: ConsumerConfig, closing: &Arc<Closing>, now: Instant) -> Self {
         Self {
             era,
             config,
@@ -57,6 +60,7 @@ impl Reading {
             backoff: Backoff::new(KAFKA_CONSUMER_RETRY_FIRST, KAFKA_CONSUMER_RETRY_LAST),
             is_told: false,
             health: None,
+            closing: Arc::clone(closing),
         }
     }
 
@@ -130,10 +134,11 @@ impl Reading {
         replaced.with_label_values(&[label]).inc();
         self.tell(parts, State::NotReady, text.clone());
         self.ledger.revoked();
-        if let Some(running) = self.running.take()
-            && now.saturating_duration_since(running.since) >= KAFKA_CONSUMER_RETRY_LAST
-        {
-            self.backoff.reset();
+        if let Some(running) = self.running.take() {
+            if now.saturating_duration_since(running.since) >= KAFKA_CONSUMER_RETRY_LAST {
+                self.backoff.reset();
+            }
+            self.closing.close(running.consumer);
         }
         let pause = self.backoff.next(random::number());
         self.retry_at = Instant::now() + pause;
@@ -144,6 +149,9 @@ impl Reading {
     pub fn close(mut self, parts: &mut KafkaConsumer) {
         if parts.subscriptions.era() == Some(self.era) {
             self.settle(parts, KAFKA_REVOKE_TIME);
+        }
+        if let Some(running) = self.running.take() {
+            self.closing.close(running.consumer);
         }
     }
 
