@@ -59,11 +59,16 @@ impl Writer {
 
     /// Without waiting for it.
     pub fn write(&self, headers: &[(&str, Option<&str>)], value: &str) {
+        self.write_bytes(headers, value.as_bytes());
+    }
+
+    /// See [`Self::write`].
+    pub fn write_bytes(&self, headers: &[(&str, Option<&str>)], value: &[u8]) {
         let mut all = OwnedHeaders::new();
         for &(key, value) in headers {
             all = all.insert(Header { key, value });
         }
-        let record = BaseRecord::<str, str>::to(TOPIC).payload(value);
+        let record = BaseRecord::<str, [u8]>::to(TOPIC).payload(value);
         self.0.send(record.headers(all)).unwrap();
     }
 

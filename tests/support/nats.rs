@@ -199,6 +199,22 @@ impl NatsWire {
     #[track_caller]
     pub fn delivered(&mut self) -> Delivered {
         let line = self.expect_start("MSG ");
+        self.payload_of(&line)
+    }
+
+    /// What was delivered before the server went.
+    pub fn rest(&mut self) -> Vec<Vec<u8>> {
+        let mut rest = Vec::new();
+        while let Ok(line) = self.try_line() {
+            if line.starts_with("MSG ") {
+                rest.push(self.payload_of(&line).payload);
+            }
+        }
+        rest
+    }
+
+    #[track_caller]
+    fn payload_of(&mut self, line: &str) -> Delivered {
         let words: Vec<_> = line.split_whitespace().collect();
         let (reply, size) = match words.as_slice() {
             [_, _, _, size] => (None, size),
