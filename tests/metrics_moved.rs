@@ -27,6 +27,7 @@ use cim::threads::journal_writer::JournalThread;
 use cim::threads::spawn::NOTICES;
 use crossbeam_channel::bounded;
 use serde_json::json;
+use servers::fmaas::Writer;
 use servers::kube::golden_pod;
 use servers::{
     Behaviour, BrokerError, Collector, EtcdGateway, Kube, MockKafka, Reply, ReplyStatus, TestApp,
@@ -322,6 +323,38 @@ fn kafka(moved: &mut Moved) {
     }
 }
 
+/// Somebody else takes the consumer's name, and it is replaced.
+fn notifications(moved: &mut Moved) {
+    let kafka = MockKafka::start();
+    kafka.create_topic("FMAASEVENTS", 1);
+    let options = Options::new()
+        .env("CIM_KAFKA_BROKERS", kafka.bootstrap().join(","))
+        .env(
+            "CIM_KAFKA_OPTS",
+            "heartbeat.interval.ms=100,fetch.wait.max.ms=20",
+        );
+    let cim = Cim::start(options);
+    let mut wire = cim.client();
+    wire.subscribe("EVENT-NOTIFICATION", "1");
+    cim.post("/api/v1/_operations/xgvela/register", b"{}");
+    let wanted = br#"{"localEventName":["E1"]}"#;
+    cim.post("/api/v1/_operations/event/subscriptions", wanted);
+    let writer = Writer::new(&kafka.bootstrap());
+    writer.write(&[("localEventName", Some("E1"))], "wanted");
+    writer.write(&[("localEventName", Some("E2"))], "not wanted");
+    writer.flush();
+    for series in [
+        "cim_notifications_consumed_total",
+        "cim_notifications_delivered_total",
+        "cim_notifications_skipped_total no_match",
+        "cim_kafka_rebalances_total assigned",
+    ] {
+        moved.until(&cim, series, || {});
+    }
+    kafka.fence();
+    moved.until(&cim, "cim_kafka_consumers_replaced_total", || {});
+}
+
 /// The journal finds a torn end at the start, and cannot be written then.
 fn journal(moved: &mut Moved) {
     let dir = tempfile::tempdir().unwrap();
@@ -474,6 +507,7 @@ fn every_declared_series_is_moved_by_what_it_counts() {
         kafka,
         journal,
         journal_full,
+        notifications,
         aligned,
     ]);
     let never: Vec<_> = declared()
