@@ -762,3 +762,13 @@ pub const SNAPSHOT_BYTES: usize = 16 << 20;
 pub const SAMPLE_VALUE_BYTES: usize = 32;
 /// Bytes of bad text that an error shows.
 pub const EXPOSITION_SNIPPET_BYTES: usize = 32;
+
+
+/// Bytes of a configuration in nats-server's syntax, with all that it includes and what its variables repeat: thousands of users.
+pub const NATS_CONFIG_BYTES: usize = 1 << 20;
+/// Values in it, repeated ones too.
+pub const NATS_CONFIG_VALUES: usize = 64 << 10;
+/// Blocks, arrays and files within each other.
+pub const NATS_CONFIG_DEPTH: usize = 32;
+/// Files of it.
+pub const NATS_CONFIG_FILES: usize = 64;

@@ -7,7 +7,7 @@ use crate::limits;
 use crate::settings::file::{self, FileError};
 
 /// A password or token. `Debug` and `Display` hide it.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct Secret(String);
 
 impl Secret {

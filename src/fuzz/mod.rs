@@ -17,6 +17,7 @@ mod journal;
 mod kube;
 mod logs;
 mod nats;
+mod nats_config;
 mod wire;
 
 pub use backlog::{backlog_lines, backlog_mark};
@@ -28,13 +29,14 @@ pub use journal::journal_files;
 pub use kube::{kube_pod, settings_patch};
 pub use logs::{backup_name, container_names, json_line};
 pub use nats::nats_stream;
+pub use nats_config::nats_config;
 pub use wire::{event, log_message};
 
 /// A target: its name, which is that of its file and of the folder of its kept inputs, and the function.
 pub type Target = (&'static str, fn(&[u8]));
 
 /// Every target.
-pub const TARGETS: [Target; 18] = [
+pub const TARGETS: [Target; 19] = [
     ("backlog_lines", backlog_lines),
     ("backlog_mark", backlog_mark),
     ("backup_name", backup_name),
@@ -50,6 +52,7 @@ pub const TARGETS: [Target; 18] = [
     ("json_line", json_line),
     ("kube_pod", kube_pod),
     ("log_message", log_message),
+    ("nats_config", nats_config),
     ("nats_stream", nats_stream),
     ("registration", registration),
     ("settings_patch", settings_patch),

@@ -8,6 +8,7 @@ pub mod auth;
 pub mod blocks;
 pub mod broker;
 pub mod close;
+pub mod config;
 pub mod info;
 pub mod intake;
 pub mod monitor;
