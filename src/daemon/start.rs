@@ -34,12 +34,11 @@ use crate::logs::format::LineForm;
 use crate::logs::remote::connect::Connector;
 use crate::metrics::Metrics;
 use crate::metrics::aligned::exporter::Exporter;
-use crate::nats::info::Info;
+use crate::nats::info::{self, Info};
 use crate::nats::monitor::Asker;
 use crate::notifications::notifications;
 use crate::options::Options;
 use crate::progress::Progress;
-use crate::random;
 use crate::registrar::DaemonRegistrar;
 use crate::set_aside::SetAside;
 use crate::subscriptions::Subscriptions;
@@ -564,16 +563,5 @@ fn pod_deletion(to: Option<Sender<Command>>) -> Box<dyn Fn(&'static str) + Send>
 }
 
 fn info(identity: &Identity, nats: SocketAddr, max_payload: usize) -> Info {
-    let mut bytes = [0u8; 55];
-    random::fill(&mut bytes);
-    let letters = bytes.map(|byte| {
-        char::from(
-            b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"
-                .get(usize::from(byte % 32))
-                .copied()
-                .unwrap_or(b'A'),
-        )
-    });
-    let id = std::iter::once('N').chain(letters).collect();
-    Info::new(id, identity.pod.clone(), nats, max_payload)
+    Info::new(info::server_id(), identity.pod.clone(), nats, max_payload)
 }

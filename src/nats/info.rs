@@ -5,6 +5,8 @@ use std::net::SocketAddr;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::random;
+
 /// The nats-server version whose client protocol CIM speaks; clients choose features by it.
 pub const VERSION: &str = "2.12.1";
 
@@ -39,6 +41,21 @@ pub struct Info {
     pub client_id: u64,
     /// Address of this client.
     pub client_ip: String,
+}
+
+/// A new id of a server, in the form of nats-server's: `N` and 55 characters of base32.
+pub fn server_id() -> String {
+    let mut bytes = [0u8; 55];
+    random::fill(&mut bytes);
+    let letters = bytes.map(|byte| {
+        char::from(
+            b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"
+                .get(usize::from(byte % 32))
+                .copied()
+                .unwrap_or(b'A'),
+        )
+    });
+    std::iter::once('N').chain(letters).collect()
 }
 
 impl Info {

@@ -1,0 +1,201 @@
+//! CIM's NATS server as it is started, stopped and started again with another configuration; its port stays.
+
+use std::error::Error;
+use std::io;
+use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use cim::limits::{CONTROL_BATCHES, EVENT_BATCHES, LOG_BATCHES};
+use cim::metrics::Metrics;
+use cim::nats::Limits;
+use cim::nats::config::ServerConfig;
+use cim::nats::info::{self, Info};
+use cim::notifications::notifications;
+use cim::progress::Progress;
+use cim::threads::nats_server::{NatsServer, Senders, Stop, WAKER};
+use cim::threads::spawn::{Notice, spawn};
+use crossbeam_channel::{Sender, bounded, never, select};
+
+/// nats-server's port and address by default.
+const PORT: u16 = 4222;
+const HOST: &str = "0.0.0.0";
+
+/// See the module.
+pub struct Server {
+    listener: TcpListener,
+    address: SocketAddr,
+    server_id: String,
+    config: ServerConfig,
+    metrics: Arc<Metrics>,
+    running: Option<Running>,
+}
+
+struct Running {
+    stop: Arc<Stop>,
+    waker: Arc<mio::Waker>,
+    threads: [JoinHandle<()>; 2],
+}
+
+impl Server {
+    /// Takes the port.
+    ///
+    /// # Errors
+    /// The host is not known, or the port cannot be had.
+    pub fn listen(config: ServerConfig) -> Result<Self, Box<dyn Error>> {
+        let host = config.host.as_deref().unwrap_or(HOST);
+        let port = config.port.unwrap_or(PORT);
+        let mut last = None;
+        for address in (host, port).to_socket_addrs()? {
+            match TcpListener::bind(address) {
+                Ok(listener) => {
+                    listener.set_nonblocking(true)?;
+                    return Ok(Self {
+                        address: listener.local_addr()?,
+                        listener,
+                        server_id: info::server_id(),
+                        config,
+                        metrics: Arc::new(Metrics::new("nats-server")?),
+                        running: None,
+                    });
+                }
+                Err(error) => last = Some(error),
+            }
+        }
+        let error = last.unwrap_or_else(|| io::ErrorKind::AddrNotAvailable.into());
+        Err(format!("cannot listen on {host}:{port}: {error}").into())
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// For the next start. Address and port stay.
+    pub fn reload(&mut self, config: ServerConfig) {
+        self.config = config;
+    }
+
+    fn limits(&self) -> Limits {
+        let config = &self.config;
+        let default = Limits::default();
+        Limits {
+            control_line_bytes: config
+                .max_control_line
+                .unwrap_or(default.control_line_bytes),
+            payload_bytes: config.max_payload.unwrap_or(default.payload_bytes),
+            connections: config.max_connections.unwrap_or(default.connections),
+            client_pending_bytes: config.max_pending.unwrap_or(default.client_pending_bytes),
+            client_subscriptions: config
+                .max_subscriptions
+                .unwrap_or(default.client_subscriptions),
+            ping_interval: config.ping_interval.unwrap_or(default.ping_interval),
+            pings_outstanding: config.ping_max.unwrap_or(default.pings_outstanding),
+            connect_timeout: config
+                .authorization
+                .timeout
+                .unwrap_or(default.connect_timeout),
+            write_deadline: config.write_deadline.unwrap_or(default.write_deadline),
+            ..default
+        }
+    }
+
+    fn info(&self, limits: &Limits) -> Result<Info, Box<dyn Error>> {
+        let name = self.config.server_name.as_ref().unwrap_or(&self.server_id);
+        let mut info = Info::new(
+            self.server_id.clone(),
+            name.clone(),
+            self.address,
+            limits.payload_bytes,
+        );
+        if let Some(advertise) = &self.config.client_advertise {
+            let (host, port) = advertise.rsplit_once(':').unwrap_or((advertise, ""));
+            info.host = host.to_owned();
+            if !port.is_empty() {
+                info.port = port.parse()?;
+            }
+        }
+        Ok(info)
+    }
+
+    /// Starts its thread, and one that takes what it hands over.
+    ///
+    /// # Errors
+    /// The operating system gives no threads.
+    pub fn start(&mut self, notices: &Sender<Notice>) -> Result<(), Box<dyn Error>> {
+        let poll = mio::Poll::new()?;
+        let waker = Arc::new(mio::Waker::new(poll.registry(), WAKER)?);
+        let wake = || {
+            let waker = Arc::clone(&waker);
+            move || drop(waker.wake())
+        };
+        let progress = [(); 3].map(|()| Progress::new(wake()));
+        let [log_progress, event_progress, control_progress] = progress.clone();
+        let (log, mut log_in) = bounded(LOG_BATCHES);
+        let (events, mut events_in) = bounded(EVENT_BATCHES);
+        let (control, mut control_in) = bounded(CONTROL_BATCHES);
+        let limits = self.limits();
+        let stop = Arc::new(Stop::default());
+        let server = NatsServer {
+            poll,
+            waker: Arc::clone(&waker),
+            listener: mio::net::TcpListener::from_std(self.listener.try_clone()?),
+            info: self.info(&limits)?,
+            auth: self.config.authorization.auth(),
+            // Nobody publishes on EVENT-NOTIFICATION.
+            notifications: notifications(limits.payload_bytes, wake()).1,
+            limits,
+            senders: Senders {
+                log,
+                events,
+                control,
+            },
+            log_progress,
+            event_progress,
+            control_progress,
+            metrics: Arc::clone(&self.metrics),
+            stop: Arc::clone(&stop),
+        };
+        let server = server.spawn(notices)?;
+        let [log_progress, event_progress, control_progress] = progress;
+        let data_path = move || {
+            let mut open = 3;
+            while open > 0 {
+                select! {
+                    recv(log_in) -> batch => match batch {
+                        Ok(batch) => log_progress.routed(batch.seq),
+                        Err(_) => { log_in = never(); open -= 1; }
+                    },
+                    recv(events_in) -> batch => match batch {
+                        Ok(batch) => event_progress.routed(batch.seq),
+                        Err(_) => { events_in = never(); open -= 1; }
+                    },
+                    recv(control_in) -> batch => match batch {
+                        Ok(batch) => control_progress.routed(batch.seq),
+                        Err(_) => { control_in = never(); open -= 1; }
+                    },
+                }
+            }
+        };
+        let data_path = spawn("data-path", notices, data_path)?;
+        self.running = Some(Running {
+            stop,
+            waker,
+            threads: [server, data_path],
+        });
+        Ok(())
+    }
+
+    /// Ends its threads. Clients are told goodbye.
+    pub fn stop(&mut self) {
+        let Some(running) = self.running.take() else {
+            return;
+        };
+        running.stop.in_order();
+        let _ = running.waker.wake();
+        for thread in running.threads {
+            // A panic was told of already.
+            let _ = thread.join();
+        }
+    }
+}
