@@ -763,7 +763,6 @@ pub const SAMPLE_VALUE_BYTES: usize = 32;
 /// Bytes of bad text that an error shows.
 pub const EXPOSITION_SNIPPET_BYTES: usize = 32;
 
-
 /// Bytes of a configuration in nats-server's syntax, with all that it includes and what its variables repeat: thousands of users.
 pub const NATS_CONFIG_BYTES: usize = 1 << 20;
 /// Values in it, repeated ones too.

@@ -104,3 +104,56 @@ fn credentials_are_asked_for_when_told_so_and_never_shown() {
     let printed = cim.stdout.lines().concat();
     assert!(!String::from_utf8_lossy(&printed).contains(SECRET));
 }
+
+#[test]
+fn users_with_hashes_and_permissions_do_what_they_may() {
+    let dir = tempfile::tempdir().unwrap();
+    let users = dir.path().join("users.conf");
+    let hash = bcrypt::hash(SECRET, 6).unwrap();
+    let text = format!(
+        "authorization {{\n  users = [\n    {{user: app, password: \"{hash}\", permissions: {{publish: [LOG, EVENT], subscribe: \"own.>\"}}}}\n    {{user: ops, password: {SECRET}}}\n  ]\n}}\n"
+    );
+    std::fs::write(&users, text).unwrap();
+    let mut cim = Cim::start(Options::new().env("CIM_NATS_AUTH_FILE", &users));
+    let connect = |user: &str, password: &str, more: &str| {
+        let mut wire = NatsWire::open(cim.nats);
+        wire.send(
+            format!("CONNECT {{\"verbose\":false,\"user\":\"{user}\",\"pass\":\"{password}\"}}\r\n{more}")
+                .as_bytes(),
+        );
+        wire
+    };
+    let mut ops = connect("ops", SECRET, "SUB > 1\r\nPING\r\n");
+    ops.expect("PONG");
+    // What is sent behind the credentials waits until they are looked at.
+    let mut app = connect(
+        "app",
+        SECRET,
+        "PUB other 0\r\n\r\nSUB own.a 1\r\nSUB > 2\r\nPUB EVENT 1\r\nx\r\nPING\r\n",
+    );
+    app.expect("-ERR 'Permissions Violation for Publish to \"other\"'");
+    app.expect("-ERR 'Permissions Violation for Subscription to \">\"'");
+    app.expect("PONG");
+    assert_eq!(ops.delivered().subject, "EVENT");
+    // Guesses, many at one time, do not hold up who is in.
+    let mut guesses: Vec<_> = (0..20)
+        .map(|_| connect("app", "guess", "PING\r\n"))
+        .collect();
+    for _ in 0..20 {
+        assert!(ops.ping_pong() < support::PATIENCE / 4);
+    }
+    for guess in &mut guesses {
+        guess.expect("-ERR 'Authorization Violation'");
+        guess.expect_closed();
+    }
+    let rows = cim.get("/connz?auth=1&subs=1").json();
+    let rows = rows["connections"].as_array().unwrap();
+    assert_eq!(rows[1]["authorized_user"], "app", "{rows:?}");
+    assert_eq!(rows[1]["subscriptions_list"][0], "own.a");
+    cim.stop(support::Signal::TERM);
+    let own_log = String::from_utf8_lossy(&cim.text_of("cim")).into_owned();
+    assert!(
+        !own_log.contains(SECRET) && !own_log.contains(&hash),
+        "{own_log}"
+    );
+}

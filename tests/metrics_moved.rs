@@ -34,7 +34,7 @@ use servers::{
 };
 use support::disk::Mount;
 use support::nats::{event, log, publish};
-use support::{Cim, Load, Options, PATIENCE, Signal, eventually, metrics};
+use support::{Cim, Load, NatsWire, Options, PATIENCE, Signal, eventually, metrics};
 
 const APP: &str = "app";
 const ID: &str = "0123456789ab";
@@ -323,6 +323,20 @@ fn kafka(moved: &mut Moved) {
     }
 }
 
+/// A user publishes what it may not.
+fn permissions(moved: &mut Moved) {
+    let dir = tempfile::tempdir().unwrap();
+    let users = dir.path().join("users.conf");
+    let text =
+        "authorization { users: [ {user: u, password: p, permissions: {publish: {deny: LOG}}} ] }";
+    std::fs::write(&users, text).unwrap();
+    let cim = Cim::start(Options::new().env("CIM_NATS_AUTH_FILE", &users));
+    let mut wire = NatsWire::open(cim.nats);
+    wire.send(b"CONNECT {\"verbose\":false,\"user\":\"u\",\"pass\":\"p\"}\r\nPUB LOG 0\r\n\r\n");
+    wire.expect("-ERR 'Permissions Violation for Publish to \"LOG\"'");
+    moved.until(&cim, "cim_nats_permission_violations_total", || {});
+}
+
 /// Somebody else takes the consumer's name, and it is replaced.
 fn notifications(moved: &mut Moved) {
     let kafka = MockKafka::start();
@@ -508,6 +522,7 @@ fn every_declared_series_is_moved_by_what_it_counts() {
         journal,
         journal_full,
         notifications,
+        permissions,
         aligned,
     ]);
     let never: Vec<_> = declared()

@@ -216,6 +216,14 @@ struct SecretArgs {
         value_name = "FILE"
     )]
     nats_token_file: Option<String>,
+    /// File with the block `authorization` of nats-server's configuration: several NATS clients, hashes, permissions
+    #[arg(
+        long,
+        env = "CIM_NATS_AUTH_FILE",
+        hide_env_values = true,
+        value_name = "FILE"
+    )]
+    nats_auth_file: Option<String>,
     /// File with the token for /varz, /connz and /subsz; without it they are for loopback alone
     #[arg(
         long,

@@ -9,10 +9,12 @@ use super::value::Reader;
 use super::{
     ApiGateway, EtcdAccess, JournalOptions, KafkaOptions, Later, Names, Options, Paths, Revisions,
 };
+use crate::chain::chain;
 use crate::events::journal::Fsync;
 use crate::http::Access;
 use crate::kafka::{Compression, check_options};
 use crate::limits;
+use crate::nats::config::{self, Authorization};
 use crate::nats::{self, auth::Auth};
 use crate::secret::Secret;
 use crate::settings::address::{self, ENDPOINTS, HOST_PORT};
@@ -197,6 +199,24 @@ fn nats_auth(r: &mut Reader<'_>) -> Auth {
     let token = r.secret_file("CIM_NATS_TOKEN_FILE");
     r.together("CIM_NATS_USER", "CIM_NATS_PASSWORD_FILE");
     let has_user = r.has("CIM_NATS_USER") || r.has("CIM_NATS_PASSWORD_FILE");
+    if let Some(path) = r.file("CIM_NATS_AUTH_FILE") {
+        if has_user || r.has("CIM_NATS_TOKEN_FILE") {
+            let allowed = "either it, or CIM_NATS_USER, or CIM_NATS_TOKEN_FILE";
+            r.problem("CIM_NATS_AUTH_FILE", "with others, it".to_owned(), allowed);
+        }
+        return match Authorization::read(&path, &config::Files) {
+            Ok(authorization) => authorization.auth(),
+            Err(error) => {
+                let allowed = format!("a block authorization ({})", chain(&error));
+                r.problem(
+                    "CIM_NATS_AUTH_FILE",
+                    shown(&path.to_string_lossy()),
+                    &allowed,
+                );
+                Auth::Open
+            }
+        };
+    }
     if r.has("CIM_NATS_TOKEN_FILE") && has_user {
         let allowed = "either a token, or user and password";
         r.problem(

@@ -435,6 +435,45 @@ fn credentials_come_from_files_and_are_never_shown() {
 }
 
 #[test]
+fn users_come_from_a_file_in_nats_servers_syntax_and_their_secrets_are_never_shown() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("users.conf");
+    let text = path.to_str().unwrap();
+    let with = |content: &str| {
+        std::fs::write(&path, content).unwrap();
+        from(&[("CIM_NATS_AUTH_FILE", text)])
+    };
+    let good = with(
+        r#"authorization { users = [ {user: app, password: hunter2, permissions: {publish: [LOG]}}, {user: ops, password: hunter2} ] }"#,
+    );
+    let Auth::Required(authorization) = &good.options.nats_auth else {
+        panic!("{good:?}");
+    };
+    assert_eq!(authorization.users.len(), 2);
+    let permissions = authorization.users[0].permissions.as_ref().unwrap();
+    assert!(permissions.may_publish(b"LOG") && !permissions.may_publish(b"EVENT"));
+    for bad in [
+        "authorization { users = [ {user: app, password: hunter2 ",
+        "authorization { user: app, hunter2: 5 }",
+        "authorization { }",
+        "",
+    ] {
+        let bad = with(bad);
+        let complaint = bad.complaint().unwrap();
+        assert!(complaint.contains("CIM_NATS_AUTH_FILE"), "{complaint}");
+    }
+    for resolved in [&good, &with("authorization { token: hunter2, x: y }")] {
+        assert!(!format!("{resolved:?}{:?}", resolved.complaint()).contains("hunter2"));
+    }
+    let both = from(&[("CIM_NATS_AUTH_FILE", text), ("CIM_NATS_USER", "u")]);
+    assert!(
+        both.complaint()
+            .unwrap()
+            .contains("CIM_NATS_AUTH_FILE: with others")
+    );
+}
+
+#[test]
 fn only_true_makes_the_container_fields_mandatory() {
     for (text, on, warns) in [
         ("true", true, false),
