@@ -12,6 +12,7 @@ mod backlog;
 mod change_set;
 mod documents;
 mod etcd;
+mod exposition;
 mod http;
 mod journal;
 mod kube;
@@ -24,6 +25,7 @@ pub use backlog::{backlog_lines, backlog_mark};
 pub use change_set::{change_set_key, config_answer};
 pub use documents::{cim_json, common_infra, registration};
 pub use etcd::etcd_frame;
+pub use exposition::exposition;
 pub use http::http_request;
 pub use journal::journal_files;
 pub use kube::{kube_pod, settings_patch};
@@ -47,6 +49,7 @@ pub const TARGETS: [Target; 19] = [
     ("container_names", container_names),
     ("etcd_frame", etcd_frame),
     ("event", event),
+    ("exposition", exposition),
     ("http_request", http_request),
     ("journal_files", journal_files),
     ("json_line", json_line),

@@ -92,11 +92,15 @@ impl Problem {
 pub(super) fn snippet(text: &str) -> String {
     let mut shown = String::new();
     for char in text.chars() {
-        let escaped = char.escape_debug();
-        if shown.len() + escaped.len() > limits::EXPOSITION_SNIPPET_BYTES {
+        let before = shown.len();
+        match char {
+            '\'' | '"' => shown.push(char),
+            _ => shown.extend(char.escape_debug()),
+        }
+        if shown.len() > limits::EXPOSITION_SNIPPET_BYTES {
+            shown.truncate(before);
             break;
         }
-        shown.extend(escaped);
     }
     shown
 }

@@ -376,7 +376,6 @@ impl<'a> Parser<'a> {
         line: &mut Line<'a>,
         metric: &mut Option<Cow<'a, str>>,
     ) -> Result<(), Problem> {
-        let mut count = 0;
         loop {
             if line.blanks().eat('}') {
                 return Ok(());
@@ -387,11 +386,6 @@ impl<'a> Parser<'a> {
                 return Err(Problem::unexpected("the name of a label", line.rest()));
             };
             if line.blanks().eat('=') {
-                count += 1;
-                let limit = limits::EXPOSITION_LABELS;
-                if count > limit {
-                    return Err(Problem::Labels { limit });
-                }
                 if !line.blanks().eat('"') {
                     return Err(Problem::unexpected("\" and the label's value", line.rest()));
                 }
@@ -399,6 +393,10 @@ impl<'a> Parser<'a> {
                 match &*name {
                     "__name__" => return Err(Problem::NameLabel),
                     ALIGNED_LABEL | PORT_LABEL => {}
+                    _ if self.labels.len() >= limits::EXPOSITION_LABELS => {
+                        let limit = limits::EXPOSITION_LABELS;
+                        return Err(Problem::Labels { limit });
+                    }
                     _ => self.labels.push(Label { name, value }),
                 }
             } else if in_quotes && metric.is_none() && line.rest().starts_with([',', '}']) {
@@ -520,3 +518,6 @@ fn exemplar(line: &mut Line<'_>) -> Result<(), Problem> {
         Err(Problem::unexpected("the end of the line", rest))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -87,12 +87,19 @@ impl Family {
         self.samples.count
     }
 
-    /// Bytes that it takes when it is handed out, about; it takes less in memory, unless it has hardly a sample.
+    /// Bytes that it takes when it is handed out, at the most, and those of this struct. Samples take less in memory.
     pub(super) fn bytes(&self) -> usize {
+        let escapes = |byte: &u8| matches!(byte, b'\\' | b'\n');
         size_of::<Self>()
             + COMMENT_BYTES
             + 2 * self.name.len()
             + self.help.len()
+            + self
+                .help
+                .as_bytes()
+                .iter()
+                .filter(|byte| escapes(byte))
+                .count()
             + self.samples.lines.len()
             + self.samples.count * STAMP_BYTES
     }

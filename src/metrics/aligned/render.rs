@@ -130,3 +130,6 @@ fn collector_success() -> Family {
         samples: Samples::fixed(format!("{name}{{collector=\"metric\"}} 1\n")),
     }
 }
+
+#[cfg(test)]
+mod tests;

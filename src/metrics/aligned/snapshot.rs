@@ -76,7 +76,7 @@ impl Snapshot {
         self.series
     }
 
-    /// Bytes of its text, about; in memory it has less, unless most families have one sample.
+    /// Bytes that it has at the most, in memory or when it is handed out.
     pub fn bytes(&self) -> usize {
         self.bytes
     }
@@ -170,3 +170,6 @@ impl Snapshots {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
