@@ -157,8 +157,9 @@ pub const HTTP_IDLE_TIME: Duration = Duration::from_secs(60);
 pub const HTTP_HEADERS: usize = 64;
 /// Bytes of one read from an HTTP connection.
 pub const HTTP_READ_BYTES: usize = 16 << 10;
-/// Bytes of half-received requests and half-sent answers over all HTTP connections: what slow clients can take together.
-pub const HTTP_ALL_BYTES: usize = 8 << 20;
+/// Bytes of half-received requests and half-sent answers over all HTTP connections: what slow clients can take together. The answer
+/// with the largest snapshot of aligned metrics is one of them, which is lost when it is not sent.
+pub const HTTP_ALL_BYTES: usize = (8 << 20) + SNAPSHOT_BYTES;
 const _: () = assert!(
     HTTP_ALL_BYTES >= 4 * (HTTP_BODY_BYTES + HTTP_HEAD_BYTES + HTTP_READ_BYTES),
     "a few requests of the largest size must fit at one time"
@@ -739,6 +740,8 @@ const _: () = assert!(ALIGNED_BODIES_BYTES >= 2 * ALIGNED_BODY_BYTES);
 pub const ALIGNED_READ_BYTES: usize = 16 << 10;
 /// Bytes of each of the two buffers of a connection to a port, and of the head of its answer.
 pub const ALIGNED_BUFFER_BYTES: usize = 16 << 10;
+/// Bytes of the snapshots in one answer, if it is more than one; the others are in the next. Its text is there twice for a moment.
+pub const ALIGNED_ANSWER_BYTES: usize = 8 << 20;
 /// Snapshots that are kept at most.
 pub const ALIGNED_SNAPSHOTS: usize = 1000;
 

@@ -185,7 +185,12 @@ impl Connection {
     /// Queues the answer to the request that was handed out last.
     pub fn answer(&mut self, response: &Response, now: Instant, wall: SystemTime) {
         let bytes = response.encode(self.head_only, !self.last, wall);
-        self.out.extend_from_slice(&bytes);
+        // A large answer is not there twice.
+        if self.out.is_empty() {
+            self.out = bytes;
+        } else {
+            self.out.extend_from_slice(&bytes);
+        }
         self.enter(Phase::Writing, now);
     }
 

@@ -96,6 +96,12 @@ impl Server {
     /// With the daemon's routes.
     pub fn start(limits: Limits) -> Self {
         let metrics = Arc::new(Metrics::new("cnf-0").unwrap());
+        let aligned = Arc::new(Exporter::new(metrics.clone()));
+        Self::with_aligned(limits, metrics, aligned)
+    }
+
+    /// As [`Server::start`], with what `/metrics/aligned` hands out.
+    pub fn with_aligned(limits: Limits, metrics: Arc<Metrics>, aligned: Arc<Exporter>) -> Self {
         let operations = Operations {
             subscriptions: EventSubscriptions::new(
                 Subscriptions::open("/nowhere/subscriptions.json".into())
@@ -105,7 +111,7 @@ impl Server {
                 metrics.clone(),
             ),
             metrics: metrics.clone(),
-            aligned: Arc::new(Exporter::new(metrics.clone())),
+            aligned,
             settings: Arc::new(Store::new(Settings::default())),
             health: Arc::new(Health::new()),
             history: Default::default(),

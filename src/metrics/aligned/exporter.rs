@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::render::render;
 use super::snapshot::{Dropped, Snapshot, Snapshots};
-use crate::limits::SNAPSHOT_BYTES;
+use crate::limits::{ALIGNED_ANSWER_BYTES, SNAPSHOT_BYTES};
 use crate::metrics::Metrics;
 
 /// Why there is nothing to hand out, not even the answer that there is nothing new.
@@ -62,7 +62,7 @@ impl Exporter {
         self.count(&state, dropped);
     }
 
-    /// The oldest snapshots, `most` at most, in the text format; they are gone then.
+    /// The oldest snapshots, `most` at most and no more than [`ALIGNED_ANSWER_BYTES`] allow, in the text format; they are gone then.
     ///
     /// # Errors
     /// See [`Unavailable`].
@@ -72,7 +72,8 @@ impl Exporter {
             if let Some(why) = &state.unavailable {
                 return Err(why.clone());
             }
-            let snapshots = state.snapshots.take(most);
+            let fitting = state.snapshots.fitting(ALIGNED_ANSWER_BYTES);
+            let snapshots = state.snapshots.take(most.min(fitting));
             self.count(&state, Dropped::default());
             snapshots
         };

@@ -137,6 +137,16 @@ impl Snapshots {
         taken
     }
 
+    /// How many of the oldest have `bytes` together; one, if there is one, whatever it has.
+    pub fn fitting(&self, bytes: usize) -> usize {
+        let together = self.waiting.iter().scan(0, |sum: &mut usize, snapshot| {
+            *sum += snapshot.bytes;
+            Some(*sum)
+        });
+        let fitting = together.take_while(|sum| *sum <= bytes).count();
+        fitting.max(1).min(self.waiting.len())
+    }
+
     /// How many wait.
     pub fn len(&self) -> usize {
         self.waiting.len()
