@@ -685,6 +685,10 @@ const _: () = assert!(KAFKA_FETCH_BYTES <= KAFKA_CONSUMER_BYTES);
 pub const KAFKA_CONSUMER_REFRESH: Duration = Duration::from_secs(10);
 /// Time for the answer to one question of the consumer, which nothing is done for meanwhile.
 pub const KAFKA_CONSUMER_ASK: Duration = Duration::from_secs(1);
+/// Time for all questions that come before partitions are begun.
+pub const KAFKA_ASSIGN_TIME: Duration = Duration::from_secs(2);
+/// Time for which brokers have to say that FMAASEVENTS is not there before that is believed.
+pub const KAFKA_NO_TOPIC_TIME: Duration = Duration::from_millis(300);
 /// Time between two commits of what is delivered: what may come twice after kill -9.
 pub const KAFKA_COMMIT_INTERVAL: Duration = Duration::from_millis(200);
 /// Time without a further commit after which it is asked whether the last one has worked.

@@ -54,6 +54,12 @@ fn main() -> ExitCode {
 }
 
 fn run(start: Start) -> ExitCode {
+    let usual = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        if !cim::kafka::is_caught(panic) {
+            usual(panic);
+        }
+    }));
     let logs = start.options.paths.log_dir.display().to_string();
     match Daemon::start(start) {
         Ok(daemon) => {

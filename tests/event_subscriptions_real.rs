@@ -28,7 +28,7 @@ const RECORDS: u32 = 10_000;
 fn record(n: u32) -> (Vec<(&'static str, Option<&'static str>)>, bool) {
     let event = ["E1", "E2", "E3"][(n % 3) as usize];
     let code = [Some("n1"), Some("n2"), Some("n3"), None][(n / 3 % 4) as usize];
-    let is_replay = n % 7 == 0;
+    let is_replay = n.is_multiple_of(7);
     let mut headers = vec![
         ("localEventName", Some(event)),
         ("nfcNamingCode", Some("x")),

@@ -118,6 +118,7 @@ fn with_kafka_a_topic_that_is_missing_at_first_and_a_broker_that_is_killed_cost_
     gets(&rig, 200);
     eventually(RECOVERY, || rig.state().0 == State::Ready);
     kafka.freeze();
+    // So long it stands still, which nobody is told.
     std::thread::sleep(Duration::from_secs(3));
     kafka.thaw();
     writer.numbers(200..300);

@@ -6,7 +6,7 @@
 //! Owns the consumer; without a subscription, or without brokers, there is none. A record is asked for by its headers alone, waits when
 //! nobody hears it or there is no room, and its offset is committed once it is delivered: a kill of CIM loses none, and repeats
 //! what the last commit has not got. Ends when its [`Interrupt`] says so and what was under way is delivered and committed, or
-//! [`KAFKA_CONSUMER_STOP_TIME`] is over.
+//! `KAFKA_CONSUMER_STOP_TIME` is over.
 
 mod answers;
 mod closing;
@@ -24,7 +24,7 @@ use crate::health::{Health, Part, State};
 use crate::identity::Current;
 use crate::interrupt::Interrupt;
 use crate::kafka::ConsumerConfig;
-use crate::limits::{EVENT_SENDER_SETTLING, KAFKA_CONSUMER_LOOK, KAFKA_CONSUMER_STOP_TIME};
+use crate::limits::{EVENT_SENDER_SETTLING, KAFKA_CONSUMER_LOOK};
 use crate::metrics::Metrics;
 use crate::notifications::Notifier;
 use crate::options::KafkaOptions;
@@ -133,7 +133,7 @@ impl Consuming {
         }
         self.answers.give(|_| true);
         if let Ok(reading) = self.reading {
-            reading.end(&mut self.parts, KAFKA_CONSUMER_STOP_TIME);
+            reading.end(&mut self.parts);
         }
     }
 
@@ -251,9 +251,6 @@ impl Consuming {
 
     /// Waits for `pause`, or until something happens. False when nobody is left who could stop it.
     fn wait(&mut self, pause: Duration) -> bool {
-        if pause.is_zero() {
-            return true;
-        }
         let nothing = never();
         let ready = self.reading.as_ref().ok().and_then(|r| r.ready());
         select! {

@@ -38,7 +38,7 @@ pub use wire::{event, log_message};
 pub type Target = (&'static str, fn(&[u8]));
 
 /// Every target.
-pub const TARGETS: [Target; 19] = [
+pub const TARGETS: [Target; 20] = [
     ("backlog_lines", backlog_lines),
     ("backlog_mark", backlog_mark),
     ("backup_name", backup_name),

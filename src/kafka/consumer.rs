@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::{AssertUnwindSafe, PanicHookInfo, catch_unwind};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -381,11 +381,6 @@ impl Consumer {
         &self.brokers
     }
 
-    /// Leaves the threads to the end of the process, which is near: they may hang in a name that is looked up.
-    pub fn abandon(self) {
-        std::mem::forget(self);
-    }
-
     fn context(&self) -> &Context {
         self.inner.context()
     }
@@ -429,6 +424,12 @@ impl Record<'_> {
         let count = headers.map_or(0, |headers| headers.count());
         (0..count).filter_map(move |index| header(headers?, index))
     }
+}
+
+/// Whether a panic is that of rdkafka over the name of a header, which is caught: nobody needs to be told.
+pub fn is_caught(panic: &PanicHookInfo<'_>) -> bool {
+    let file = panic.location().map_or("", |location| location.file());
+    file.contains("rdkafka") && file.ends_with("message.rs")
 }
 
 /// rdkafka panics over a name that is not UTF-8, before it has done anything.

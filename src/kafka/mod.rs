@@ -23,7 +23,7 @@ mod words;
 
 pub use commits::{Commit, Commits};
 pub use config::{ConsumerConfig, Pace, ProducerConfig, check_options};
-pub use consumer::{Consumer, Failure, Polled, Record};
+pub use consumer::{Consumer, Failure, Polled, Record, is_caught};
 pub use error::{ConfigError, OptionError, Reason, RequestError, SendError, Verdict};
 pub use hold::{Hold, Holding};
 pub use ledger::Ledger;

@@ -11,8 +11,8 @@ use crate::kafka::{
     Record, RequestError, Start,
 };
 use crate::limits::{
-    KAFKA_COMMIT_INTERVAL, KAFKA_CONSUMER_ASK, KAFKA_CONSUMER_LOOK, KAFKA_RECORDS_A_TURN,
-    KAFKA_REVOKE_TIME,
+    KAFKA_ASSIGN_TIME, KAFKA_COMMIT_INTERVAL, KAFKA_CONSUMER_ASK, KAFKA_CONSUMER_LOOK,
+    KAFKA_RECORDS_A_TURN, KAFKA_REVOKE_TIME,
 };
 use crate::logs::throttle::Throttle;
 use crate::subscriptions::{Decision, Position};
@@ -217,9 +217,11 @@ impl Member {
         rebalances
             .with_label_values(&["assigned"])
             .inc_by(count as u64);
+        let end = Instant::now() + KAFKA_ASSIGN_TIME;
+        let left = || end.saturating_duration_since(Instant::now());
         let joined = position.joined;
         let committed = if joined && count > 0 {
-            consumer.committed(partitions.iter().copied(), KAFKA_CONSUMER_ASK)?
+            consumer.committed(partitions.iter().copied(), left())?
         } else {
             Offsets::new()
         };
@@ -241,7 +243,7 @@ impl Member {
                 "Kafka has forgotten how far partition {partition} of {FMAASEVENTS} was delivered: it goes on at its end"
             );
         }
-        let starts = consumer.resolve(&starts, KAFKA_CONSUMER_ASK)?;
+        let starts = consumer.resolve(&starts, left())?;
         ledger.assigned(&starts);
         if !starts.is_empty() {
             let mut offsets = ledger.to_commit();
@@ -251,7 +253,7 @@ impl Member {
                     offsets.entry(*partition).or_insert(*end);
                 }
             }
-            commit_now(&offsets, consumer, ledger, KAFKA_CONSUMER_ASK)?;
+            commit_now(&offsets, consumer, ledger, left())?;
         }
         consumer.assign(&starts)?;
         for (partition, start) in starts {

@@ -15,8 +15,8 @@ use crate::health::{Part, State};
 use crate::kafka::{Consumer, ConsumerConfig, FMAASEVENTS, Failure, Ledger, Polled};
 use crate::limits::{
     KAFKA_CONSUMER_ASK, KAFKA_CONSUMER_RETRY_FIRST, KAFKA_CONSUMER_RETRY_LAST,
-    KAFKA_ENDS_RETRY_FIRST, KAFKA_ENDS_RETRY_LAST, KAFKA_PROBE_PAUSE, KAFKA_PROBE_TIME,
-    KAFKA_REVOKE_TIME,
+    KAFKA_CONSUMER_STOP_TIME, KAFKA_ENDS_RETRY_FIRST, KAFKA_ENDS_RETRY_LAST, KAFKA_NO_TOPIC_TIME,
+    KAFKA_POLLS_A_TURN, KAFKA_PROBE_PAUSE, KAFKA_REVOKE_TIME,
 };
 use crate::logs::throttle::Throttle;
 use crate::random;
@@ -46,6 +46,8 @@ struct Running {
     ask_told: Throttle,
     /// Why that is not known.
     unknown: String,
+    /// Brokers say since then that the topic is not there.
+    missing_since: Option<Instant>,
     probe_at: Instant,
 }
 
@@ -112,6 +114,7 @@ impl Reading {
                     ask_backoff: Backoff::new(KAFKA_ENDS_RETRY_FIRST, KAFKA_ENDS_RETRY_LAST),
                     ask_told: Throttle::default(),
                     unknown: String::new(),
+                    missing_since: None,
                     probe_at: now,
                 });
             }
@@ -156,28 +159,24 @@ impl Reading {
     }
 
     /// The process ends.
-    pub fn end(mut self, parts: &mut KafkaConsumer, limit: Duration) {
-        let is_alive = self.settle(parts, limit);
-        if let Some(running) = self.running.take()
-            && !is_alive
-        {
-            running.consumer.abandon();
+    pub fn end(mut self, parts: &mut KafkaConsumer) {
+        self.settle(parts, KAFKA_CONSUMER_STOP_TIME);
+        if let Some(running) = self.running.take() {
+            self.closing.close(running.consumer);
         }
     }
 
-    /// Waits until what is under way is delivered and committed, or `limit` is over. False when brokers do not answer.
-    fn settle(&mut self, parts: &mut KafkaConsumer, limit: Duration) -> bool {
-        let Some(running) = &mut self.running else {
-            return true;
-        };
-        let is_settled = match &mut running.member {
-            Some(member) => member.settle(&running.consumer, &mut self.ledger, parts, limit),
-            None => Ok(()),
-        };
-        if let Err(Trouble { text, .. }) = &is_settled {
+    /// Waits until what is under way is delivered and committed, or `limit` is over.
+    fn settle(&mut self, parts: &mut KafkaConsumer, limit: Duration) {
+        if let Some(Running {
+            consumer, member, ..
+        }) = &mut self.running
+            && let Some(member) = member
+            && let Err(Trouble { text, .. }) =
+                member.settle(consumer, &mut self.ledger, parts, limit)
+        {
             log::warn!("what was delivered last may come once more: {text}");
         }
-        is_settled.is_ok() && !running.consumer.brokers_down()
     }
 
     fn tell(&mut self, parts: &KafkaConsumer, state: State, reason: String) {
@@ -201,7 +200,7 @@ impl Running {
     ) -> Result<Duration, Trouble> {
         if self.consumer.brokers_down() && now >= self.probe_at && self.member.is_some() {
             // Only who asks learns that they are back.
-            self.consumer.probe(KAFKA_PROBE_TIME);
+            self.consumer.probe(KAFKA_CONSUMER_ASK);
             self.probe_at = Instant::now() + KAFKA_PROBE_PAUSE;
         }
         if let Some(member) = &mut self.member {
@@ -224,15 +223,16 @@ impl Running {
 
     /// Takes what librdkafka has to say.
     fn hear(&mut self) -> Result<(), Trouble> {
-        loop {
+        for _ in 0..KAFKA_POLLS_A_TURN {
             match self.consumer.poll() {
-                Polled::Nothing => return Ok(()),
+                Polled::Nothing => break,
                 Polled::Failed(Failure::Fatal(label, text)) => {
                     return Err(Trouble { label, text });
                 }
                 _ => {}
             }
         }
+        Ok(())
     }
 
     /// Whether it is stored where the era begins; asks for it.
@@ -244,6 +244,9 @@ impl Running {
             return true;
         }
         let result = match self.consumer.ends(wait) {
+            Ok(ends) if ends.is_empty() && self.may_be_there(Instant::now()) => {
+                Err(format!("topic {FMAASEVENTS} seems not to be there"))
+            }
             Ok(ends) => {
                 position.ends = Some(ends);
                 let stored = parts.subscriptions.set_position(era, position);
@@ -261,6 +264,12 @@ impl Running {
         }
         self.unknown = text;
         false
+    }
+
+    /// A broker that has just started may not know its topics for a moment; were that believed, the whole topic would be read.
+    fn may_be_there(&mut self, now: Instant) -> bool {
+        let since = *self.missing_since.get_or_insert(now);
+        now.saturating_duration_since(since) < KAFKA_NO_TOPIC_TIME
     }
 
     fn health(&self, parts: &KafkaConsumer, config: &ConsumerConfig) -> (State, String) {

@@ -37,6 +37,14 @@ fn options_that_break_a_guarantee_or_are_wrong_are_refused_and_name_the_key_alon
         ("partitioner", "random"),
         ("plugin.library.paths", "/tmp/x.so"),
         ("test.mock.num.brokers", "3"),
+        ("group.id", "g"),
+        ("group.instance.id", "i"),
+        ("group.protocol", "consumer"),
+        ("partition.assignment.strategy", "cooperative-sticky"),
+        ("enable.auto.commit", "true"),
+        ("enable.auto.offset.store", "true"),
+        ("auto.offset.reset", "latest"),
+        ("allow.auto.create.topics", "true"),
     ] {
         let error = check_options(&opts(&[(key, value)])).unwrap_err();
         assert!(matches!(&error, OptionError::Refused { .. }), "{error}");
@@ -156,4 +164,58 @@ fn no_password_is_shown() {
     assert_eq!(text, "login with *** failed\\n5 times");
     let long = "é".repeat(limits::KAFKA_TEXT_BYTES);
     assert!(mask.clean(&long).len() <= limits::KAFKA_TEXT_BYTES);
+}
+
+fn consumer(list: &[(&str, &str)]) -> ConsumerConfig {
+    let options = KafkaOptions {
+        compression: Compression::None,
+        opts: opts(list),
+    };
+    ConsumerConfig::new(&["a:1".to_owned()], None, "cnf-0", "ns1", &options)
+}
+
+#[test]
+fn a_consumer_reads_little_ahead_and_chooses_its_offsets_itself() {
+    let config = consumer(&[("session.timeout.ms", "10000"), ("fetch.wait.max.ms", "7")]);
+    let native = config.client_config().unwrap();
+    let native = native.create_native_config().unwrap();
+    for (key, value) in [
+        ("bootstrap.servers", "a:1"),
+        ("client.id", "cim"),
+        ("group.id", "cnf-0"),
+        ("group.instance.id", "cnf-0_ns1"),
+        ("session.timeout.ms", "10000"),
+        ("fetch.wait.max.ms", "7"),
+        ("enable.auto.commit", "false"),
+        ("enable.auto.offset.store", "false"),
+        ("allow.auto.create.topics", "false"),
+        ("partition.assignment.strategy", "range,roundrobin"),
+        ("queued.max.messages.kbytes", "2097"),
+        ("fetch.max.bytes", "1048576"),
+        ("max.partition.fetch.bytes", "262144"),
+    ] {
+        assert_eq!(native.get(key).unwrap(), value, "{key}");
+    }
+}
+
+#[test]
+fn options_that_only_producers_know_disturb_no_consumer_and_the_other_way_round() {
+    let both = [
+        ("linger.ms", "20"),
+        ("batch.size", "2000000"),
+        ("compression.codec", "lz4"),
+        ("partitioner", "murmur2"),
+        ("message.max.bytes", "20000000"),
+        ("max.in.flight", "1"),
+        ("queue.buffering.max.messages", "100"),
+        ("request.timeout.ms", "1000"),
+        ("session.timeout.ms", "10000"),
+        ("max.poll.interval.ms", "60000"),
+        ("fetch.message.max.bytes", "1000"),
+        ("isolation.level", "read_uncommitted"),
+    ];
+    check_options(&opts(&both)).unwrap();
+    crate::kafka::Consumer::new(&consumer(&both)).unwrap();
+    let producer = config(&both, Pace::Batches { bytes: 1000 });
+    crate::kafka::Producer::check(&producer).unwrap();
 }
