@@ -37,6 +37,7 @@ pub mod nats;
 pub mod notifications;
 pub mod options;
 pub mod own_log;
+pub mod pem;
 pub mod progress;
 pub mod random;
 pub mod registrar;

@@ -778,3 +778,24 @@ pub const NATS_CONFIG_VALUES: usize = 64 << 10;
 pub const NATS_CONFIG_DEPTH: usize = 32;
 /// Files of it.
 pub const NATS_CONFIG_FILES: usize = 64;
+
+/// Time that a TLS handshake with a NATS client may take. nats-server: 2 s.
+pub const TLS_TIMEOUT: Duration = Duration::from_secs(2);
+/// TLS handshakes with NATS clients at one time; further clients wait for their turn. Each may hold 64 KiB, the longest handshake message
+/// that rustls takes, and one round of the thread does no more signatures than this: some 30 ms with RSA of 2048 bits.
+pub const TLS_HANDSHAKES: usize = 32;
+/// Bytes of one TLS record as it is sent at most, header and tag included (RFC 8446 section 5.2): what may wait for its end in each
+/// connection.
+pub const TLS_RECORD_BYTES: usize = 5 + (16 << 10) + 2048;
+const _: () = assert!(
+    TLS_RECORD_BYTES + 2 * CONTROL_LINE_BYTES <= READ_BLOCK_BYTES / 2,
+    "a block that is half full must have room for what one more read may decrypt to"
+);
+/// Bytes for one client that are encrypted and not yet sent. They count among those that wait for it until they are.
+pub const TLS_WRITE_BYTES: usize = 64 << 10;
+/// Reads of one TLS connection in one round when nothing in them is for NATS: handshake messages, parts of a record.
+pub const TLS_READS_A_ROUND: u32 = 16;
+/// Bytes that are looked at in a certificate's name: one value, or one text in all.
+pub const CERTIFICATE_NAME_BYTES: usize = 4096;
+/// Names that are taken from a certificate.
+pub const CERTIFICATE_NAMES: usize = 64;

@@ -5,14 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rustls::RootCertStore;
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::pki_types::CertificateDer;
 use ureq::tls::{Certificate, ClientCert, PrivateKey, RootCerts, TlsConfig};
 
 use crate::limits;
+use crate::pem::{self, PemError};
 use crate::secret::Secret;
 use crate::settings::address::{self, ENDPOINTS};
-use crate::settings::file::{self, FileError};
 use crate::settings::problem::shown;
 
 /// Settings of a [`Client`](super::Client).
@@ -28,7 +27,7 @@ pub struct Config {
     pub timeouts: Timeouts,
 }
 
-/// Files in PEM form, each of at most [`limits::CONFIG_FILE_BYTES`].
+/// Files in PEM form: see [`crate::pem`].
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Tls {
     /// Authorities that etcd's certificate may come from; without it, those that browsers trust.
@@ -69,18 +68,9 @@ pub enum ConfigError {
     /// Not an address.
     #[error("etcd endpoint {0} is not allowed; allowed: {ENDPOINTS}")]
     Endpoint(String),
-    /// A file cannot be read.
+    /// A file for TLS cannot be used.
     #[error(transparent)]
-    File(#[from] FileError),
-    /// There is no such file.
-    #[error("{}: the file does not exist", .0.display())]
-    Missing(PathBuf),
-    /// A file holds no certificate, or one that cannot be used.
-    #[error("{}: no usable certificate in PEM form", .0.display())]
-    Certificate(PathBuf),
-    /// A file holds no private key that can be used.
-    #[error("{}: no usable private key in PEM form", .0.display())]
-    Key(PathBuf),
+    Pem(#[from] PemError),
     /// One of certificate and key is given, the other is not.
     #[error("etcd's client certificate and its key go together: one of the two files is not given")]
     HalfAPair,
@@ -124,13 +114,8 @@ impl Tls {
     pub(super) fn load(&self) -> Result<TlsConfig, ConfigError> {
         let mut tls = TlsConfig::builder();
         if let Some(path) = &self.ca_file {
-            let certificates = certificates(path)?;
-            let mut store = RootCertStore::empty();
-            for certificate in &certificates {
-                store
-                    .add(certificate.clone())
-                    .map_err(|_| ConfigError::Certificate(path.clone()))?;
-            }
+            pem::authorities(path)?;
+            let certificates = pem::certificates(path)?;
             tls = tls.root_certs(RootCerts::new_with_certs(&owned(&certificates)));
         }
         match (&self.cert_file, &self.key_file) {
@@ -143,10 +128,8 @@ impl Tls {
 }
 
 fn client_cert(cert: &Path, key: &Path) -> Result<ClientCert, ConfigError> {
-    let chain = certificates(cert)?;
-    let pem = read(key)?;
-    let bad_key = || ConfigError::Key(key.to_owned());
-    let der = PrivateKeyDer::from_pem_slice(&pem).map_err(|_| bad_key())?;
+    let chain = pem::certificates(cert)?;
+    let der = pem::private_key(key)?;
     // ureq panics on a pair that does not fit, at the first connection.
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     rustls::ClientConfig::builder_with_provider(provider)
@@ -161,19 +144,8 @@ fn client_cert(cert: &Path, key: &Path) -> Result<ClientCert, ConfigError> {
             key: key.to_owned(),
             source,
         })?;
-    let key = PrivateKey::from_pem(&pem).map_err(|_| bad_key())?;
+    let key = PrivateKey::from_pem(&pem::read(key)?).map_err(|_| PemError::Key(key.to_owned()))?;
     Ok(ClientCert::new_with_certs(&owned(&chain), key))
-}
-
-fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, ConfigError> {
-    let bad = || ConfigError::Certificate(path.to_owned());
-    let certificates: Vec<_> = CertificateDer::pem_slice_iter(&read(path)?)
-        .collect::<Result<_, _>>()
-        .map_err(|_| bad())?;
-    if certificates.is_empty() {
-        return Err(bad());
-    }
-    Ok(certificates)
 }
 
 fn owned(certificates: &[CertificateDer<'static>]) -> Vec<Certificate<'static>> {
@@ -181,9 +153,4 @@ fn owned(certificates: &[CertificateDer<'static>]) -> Vec<Certificate<'static>> 
         .iter()
         .map(|certificate| Certificate::from_der(certificate).to_owned())
         .collect()
-}
-
-fn read(path: &Path) -> Result<Vec<u8>, ConfigError> {
-    file::read(path, limits::CONFIG_FILE_BYTES)?
-        .ok_or_else(|| ConfigError::Missing(path.to_owned()))
 }

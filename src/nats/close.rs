@@ -36,6 +36,8 @@ pub enum CloseReason {
     NoRespondersRequiresHeaders,
     /// Half-received messages of all clients took too much memory, and this client had kept one waiting the longest.
     PartialMessages,
+    /// No TLS handshake in time, or one that failed.
+    TlsHandshakeError,
     /// CIM ends.
     ServerShutdown,
 }
@@ -60,6 +62,7 @@ impl CloseReason {
             Self::MaxControlLineExceeded => "Maximum Control Line Exceeded",
             Self::NoRespondersRequiresHeaders => "No Responders Requires Headers",
             Self::PartialMessages => "Partial Messages Exceeded",
+            Self::TlsHandshakeError => "TLS Handshake Failure",
             Self::ServerShutdown => "Server Shutdown",
         }
     }
@@ -83,6 +86,8 @@ impl CloseReason {
             | Self::ReadError
             | Self::ParseError
             | Self::ProtocolViolation
+            // Whoever waits for a handshake could not read it.
+            | Self::TlsHandshakeError
             | Self::ServerShutdown => None,
         }
     }

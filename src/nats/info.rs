@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::tls::TlsOptions;
 use crate::random;
 
 /// The nats-server version whose client protocol CIM speaks; clients choose features by it.
@@ -32,6 +33,15 @@ pub struct Info {
     /// CONNECT must carry credentials.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub auth_required: bool,
+    /// The client must begin a TLS handshake behind this line.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub tls_required: bool,
+    /// The client must have a certificate.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub tls_verify: bool,
+    /// The client may begin a TLS handshake behind this line.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub tls_available: bool,
     /// Bytes of the largest payload.
     pub max_payload: usize,
     /// The server is about to end: clients finish what they are at.
@@ -76,10 +86,23 @@ impl Info {
             port: address.port(),
             headers: true,
             auth_required: false,
+            tls_required: false,
+            tls_verify: false,
+            tls_available: false,
             max_payload,
             ldm: false,
             client_id: 0,
             client_ip: String::new(),
+        }
+    }
+
+    /// With what clients are told about TLS.
+    pub fn with_tls(self, tls: &TlsOptions) -> Self {
+        Self {
+            tls_required: !tls.is_optional(),
+            tls_verify: tls.verify,
+            tls_available: tls.is_optional(),
+            ..self
         }
     }
 

@@ -15,6 +15,7 @@ pub mod monitor;
 pub mod parser;
 pub mod subject;
 pub mod sublist;
+pub mod tls;
 
 pub use broker::{Broker, ClientId};
 pub use close::CloseReason;
