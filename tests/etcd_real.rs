@@ -10,8 +10,6 @@
 mod servers;
 mod support;
 
-use std::net::IpAddr;
-use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -20,6 +18,7 @@ use cim::limits;
 use cim::secret::Secret;
 use serde_json::json;
 use servers::{Etcd, EtcdOptions, Recorder};
+use support::tls::Authority;
 use support::{PATIENCE, eventually_some};
 
 /// As in the daemon, but for a stream that outlives a test on a busy machine.
@@ -399,48 +398,6 @@ fn with_etcd_over_tls_both_sides_show_certificates() {
         ..config(&etcd)
     });
     roots.unwrap().put(b"a", b"x").unwrap_err();
-}
-
-/// A certificate authority.
-struct Authority {
-    issuer: rcgen::Issuer<'static, rcgen::KeyPair>,
-    pem: String,
-}
-
-impl Authority {
-    fn new(name: &str) -> Self {
-        let key = rcgen::KeyPair::generate().unwrap();
-        let mut params = rcgen::CertificateParams::new([]).unwrap();
-        params
-            .distinguished_name
-            .push(rcgen::DnType::CommonName, name);
-        params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
-        let pem = params.self_signed(&key).unwrap().pem();
-        let issuer = rcgen::Issuer::new(params, key);
-        Self { issuer, pem }
-    }
-
-    /// Writes `<name>.pem`, `<name>.key` and the authority's own `<name>.ca`, good for both ends of a connection to loopback.
-    fn issue(&self, dir: &Path, name: &str) {
-        let key = rcgen::KeyPair::generate().unwrap();
-        let mut params = rcgen::CertificateParams::new([]).unwrap();
-        params
-            .distinguished_name
-            .push(rcgen::DnType::CommonName, name);
-        let loopback: IpAddr = "127.0.0.1".parse().unwrap();
-        params.subject_alt_names = vec![rcgen::SanType::IpAddress(loopback)];
-        params.extended_key_usages = vec![
-            rcgen::ExtendedKeyUsagePurpose::ServerAuth,
-            rcgen::ExtendedKeyUsagePurpose::ClientAuth,
-        ];
-        let certificate = params.signed_by(&key, &self.issuer).unwrap();
-        let write = |extension: &str, text: String| {
-            std::fs::write(dir.join(format!("{name}.{extension}")), text).unwrap();
-        };
-        write("pem", certificate.pem());
-        write("key", key.serialize_pem());
-        write("ca", self.pem.clone());
-    }
 }
 
 /// Times are printed, not judged: the machine may be busy.

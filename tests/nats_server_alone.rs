@@ -7,6 +7,10 @@
     missing_docs
 )]
 
+#[allow(dead_code)] // a part of it is used here
+#[path = "support/tls.rs"]
+mod tls;
+
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::sync::Arc;
@@ -22,6 +26,7 @@ use cim::metrics::Metrics;
 use cim::nats::Limits;
 use cim::nats::auth::Auth;
 use cim::nats::info::Info;
+use cim::nats::tls::{HandshakeFirst, Tls, TlsOptions};
 use cim::notifications::{Notifier, SUBJECT, notifications};
 use cim::progress::Progress;
 use cim::tap::{Batch, ControlBatch};
@@ -51,6 +56,10 @@ struct Server {
 
 impl Server {
     fn start() -> Self {
+        Self::start_with(None)
+    }
+
+    fn start_with(tls: Option<Arc<Tls>>) -> Self {
         let poll = mio::Poll::new().unwrap();
         let waker = Arc::new(mio::Waker::new(poll.registry(), WAKER).unwrap());
         let wakes = Arc::new(AtomicU64::new(0));
@@ -81,6 +90,7 @@ impl Server {
             listener: mio::net::TcpListener::from_std(listener),
             info: Info::new(String::new(), String::new(), address, 1 << 20),
             auth: Auth::Open,
+            tls,
             limits: Limits::default(),
             senders: Senders {
                 log: log_out,
@@ -405,4 +415,126 @@ fn a_notification_is_delivered_when_it_is_in_the_socket() {
     // It ends with the server.
     std::thread::spawn(move || std::io::copy(&mut next, &mut std::io::sink()));
     until_delivered(&mut server.notifier, sent);
+}
+
+/// A server with TLS, and a client's settings for it.
+fn with_tls(change: impl FnOnce(&mut TlsOptions)) -> (Server, Arc<rustls::ClientConfig>) {
+    let dir = tempfile::tempdir().unwrap();
+    tls::Authority::new("ca").issue(dir.path(), "server");
+    let file = |name: &str| dir.path().join(name);
+    let mut options = TlsOptions::new(file("server.pem"), file("server.key"));
+    change(&mut options);
+    let config = tls::client_config(dir.path(), "server.ca", None);
+    let server = Server::start_with(Some(Arc::new(Tls::load(options).unwrap())));
+    (server, config)
+}
+
+fn dial(server: &Server) -> TcpStream {
+    let stream = TcpStream::connect(server.address).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream
+}
+
+fn closed(server: &Server, reason: &str) -> u64 {
+    server
+        .metrics
+        .nats_closed
+        .with_label_values(&[reason])
+        .get()
+}
+
+#[test]
+fn where_the_handshake_comes_first_nothing_goes_out_before_it() {
+    let (server, config) = with_tls(|options| {
+        options.handshake_first = HandshakeFirst::On;
+        options.allow_non_tls = true;
+    });
+    let mut wire = tls::TlsWire::shake(dial(&server), &config).unwrap();
+    let info = wire.try_line().unwrap();
+    assert!(info.contains("\"tls_required\":true"), "{info}");
+    wire.send(b"PING\r\n");
+    wire.expect("PONG");
+    // Whoever waits for INFO waits in vain.
+    assert_eq!(tls::rest_of(&mut dial(&server)), b"");
+    eventually(|| closed(&server, "TLS Handshake Failure") == 1);
+}
+
+#[test]
+fn a_client_that_does_not_begin_in_time_gets_its_info_first() {
+    let (server, config) = with_tls(|options| {
+        options.handshake_first = HandshakeFirst::Within(Duration::from_millis(100));
+    });
+    for _ in 0..2 {
+        let (stream, info) = tls::plain(server.address);
+        assert!(info.contains("\"tls_required\":true"), "{info}");
+        let mut wire = tls::TlsWire::shake(stream, &config).unwrap();
+        wire.send(b"PING\r\n");
+        wire.expect("PONG");
+    }
+    let mut wire = tls::TlsWire::shake(dial(&server), &config).unwrap();
+    let info = wire.try_line().unwrap();
+    assert!(info.starts_with("INFO {"), "{info}");
+    // The time of the handshake begins with INFO.
+    let (mut stream, _) = tls::plain(server.address);
+    assert_eq!(tls::rest_of(&mut stream), b"");
+    eventually(|| closed(&server, "TLS Handshake Failure") == 1);
+}
+
+#[test]
+fn where_plain_clients_are_welcome_the_first_byte_says_who_is_one() {
+    let (server, config) = with_tls(|options| {
+        options.allow_non_tls = true;
+        options.timeout = Duration::from_millis(200);
+    });
+    let (mut stream, info) = tls::plain(server.address);
+    let is_told = info.contains("\"tls_available\":true") && !info.contains("tls_required");
+    assert!(is_told, "{info}");
+    let mut silent = tls::plain(server.address).0;
+    stream.write_all(b"PING\r\n").unwrap();
+    expect(&mut BufReader::new(&stream), "PONG");
+    let stream = tls::plain(server.address).0;
+    let mut wire = tls::TlsWire::shake(stream, &config).unwrap();
+    wire.send(b"PING\r\n");
+    wire.expect("PONG");
+    // Who says nothing is plain after the time of a handshake. One who has begun after it shows that this time is over.
+    let mut half = tls::plain(server.address).0;
+    half.write_all(b"\x16").unwrap();
+    assert_eq!(tls::rest_of(&mut half), b"");
+    eventually(|| closed(&server, "TLS Handshake Failure") == 1);
+    silent.write_all(b"PING\r\n").unwrap();
+    expect(&mut BufReader::new(&silent), "PONG");
+}
+
+#[test]
+fn over_tls_who_waits_for_room_is_held_and_loses_nothing() {
+    let (server, config) = with_tls(|_| {});
+    let mut lines = tls::TlsWire::connect(server.address, &config).unwrap();
+    while !server.log.is_full() {
+        let before = server.log.len();
+        lines.send(b"PUB LOG 1\r\nx\r\n");
+        eventually(|| server.log.len() > before);
+    }
+    let full = server.log.len();
+    for n in 0..100 {
+        lines.send(format!("PUB LOG 3\r\n{n:03}\r\n").as_bytes());
+    }
+    lines.send(b"PING\r\n");
+    eventually(|| server.metrics.nats_held_back.get() > 0);
+    let mut got = Vec::new();
+    let mut batches = 0;
+    while got.len() < full + 3 * 100 {
+        let batch = server.next_log();
+        got.extend(
+            batch
+                .spans
+                .iter()
+                .flat_map(|span| span.of(&batch.buffer).to_vec()),
+        );
+        server.log_progress.routed(batch.seq);
+        batches += 1;
+    }
+    assert!(batches > full);
+    let expected: String = (0..100).map(|n| format!("{n:03}")).collect();
+    assert_eq!(&got[full..], expected.as_bytes());
+    lines.expect("PONG");
 }

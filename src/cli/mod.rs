@@ -50,7 +50,7 @@ Examples:
   cim journal list                    the events that are stored and not yet delivered
 
 Signals:
-  SIGHUP            reads cim.json and common-infra.json again, all or nothing; logs what changed
+  SIGHUP            reads cim.json and common-infra.json again, all or nothing, and the certificates of the NATS server; logs what changed
   SIGTERM, SIGINT   stores what was accepted and stops
 
 Exit codes:

@@ -17,12 +17,14 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 use mio::Waker;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
+use crate::chain::chain;
 use crate::events::{AppSignal, OwnEvents};
 use crate::health::Health;
 use crate::interrupt::Interrupter;
 use crate::kube::Command;
 use crate::limits::{CONFIG_STOP_TIME, EVENTS_STOP_TIME, STOP_TIME};
 use crate::metrics::Metrics;
+use crate::nats::tls::Tls;
 use crate::own_log::OwnLog;
 use crate::settings::Store;
 use crate::settings::reread::reread;
@@ -54,6 +56,7 @@ pub struct Daemon {
     health: Arc<Health>,
     nats_stop: Arc<Stop>,
     nats_waker: Arc<Waker>,
+    nats_tls: Option<Arc<Tls>>,
     http_stop: crate::threads::http_server::Stopper,
     /// `None` without Kubernetes.
     kubernetes_stop: Option<crate::threads::kubernetes::Stopper>,
@@ -129,6 +132,7 @@ impl Daemon {
             Notice::Signal(SIGHUP) => {
                 let before = self.surroundings.etcd();
                 reread(&self.settings, &self.own_log, &self.metrics);
+                self.reread_certificates();
                 if self.surroundings.etcd() == before {
                     self.watch.wake();
                 } else {
@@ -146,6 +150,18 @@ impl Daemon {
                 Some(Cause::Signal(EndSignal::Interrupt))
             }
             Notice::Ended(name, _) => Some(Cause::Died(name)),
+        }
+    }
+
+    /// Certificates are renewed from time to time: connections to come get the new ones.
+    fn reread_certificates(&self) {
+        match self.nats_tls.as_ref().map(|tls| tls.reload()) {
+            None => {}
+            Some(Ok(())) => log::info!("certificates of the NATS server read again"),
+            Some(Err(error)) => log::error!(
+                "certificates of the NATS server: {}; the old ones stay in force",
+                chain(&error)
+            ),
         }
     }
 

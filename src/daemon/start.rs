@@ -36,6 +36,7 @@ use crate::metrics::Metrics;
 use crate::metrics::aligned::exporter::Exporter;
 use crate::nats::info::{self, Info};
 use crate::nats::monitor::Asker;
+use crate::nats::tls::{Tls, TlsError};
 use crate::notifications::notifications;
 use crate::options::Options;
 use crate::progress::Progress;
@@ -80,6 +81,9 @@ pub enum StartError {
     /// Another CIM works with the same state directory, or it cannot be used.
     #[error(transparent)]
     Journal(#[from] OpenError),
+    /// A file for TLS has become bad since it was checked.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// The operating system gives no thread, no poll or no signal handler.
     #[error("cannot start {0}")]
     Thread(&'static str, #[source] io::Error),
@@ -135,6 +139,8 @@ impl Daemon {
         let event_subscriptions = Arc::new(event_subscriptions);
         remarks.extend(unusable.map(|error| (log::Level::Warn, error.to_string())));
 
+        let nats_tls = options.nats_tls.clone().map(Tls::load).transpose()?;
+        let nats_tls = nats_tls.map(Arc::new);
         let nats_listener = listen(options.nats, "NATS", "CIM_NATS_PORT")?;
         let rest_listener = listen(options.rest, "the operations API", "CIM_REST_PORT")?;
         let nats = started("the NATS server", nats_listener.local_addr())?;
@@ -385,6 +391,7 @@ impl Daemon {
             listener: mio::net::TcpListener::from_std(nats_listener),
             info: info(&identity, nats, options.nats_limits.payload_bytes),
             auth: options.nats_auth.clone(),
+            tls: nats_tls.clone(),
             limits: options.nats_limits.clone(),
             senders: Senders {
                 log: log_out,
@@ -466,6 +473,7 @@ impl Daemon {
             health,
             nats_stop,
             nats_waker,
+            nats_tls,
             http_stop,
             kubernetes_stop,
             to_kubernetes,

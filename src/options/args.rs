@@ -232,6 +232,30 @@ struct SecretArgs {
         value_name = "FILE"
     )]
     monitor_token_file: Option<String>,
+    /// Certificate of the NATS server (PEM, the chain behind it), for TLS; needs --nats-tls-key-file [default: no TLS]
+    #[arg(
+        long,
+        env = "CIM_NATS_TLS_CERT_FILE",
+        hide_env_values = true,
+        value_name = "FILE"
+    )]
+    nats_tls_cert_file: Option<String>,
+    /// Private key (PEM) of --nats-tls-cert-file
+    #[arg(
+        long,
+        env = "CIM_NATS_TLS_KEY_FILE",
+        hide_env_values = true,
+        value_name = "FILE"
+    )]
+    nats_tls_key_file: Option<String>,
+    /// Certificates (PEM) of which one must have signed the certificate that each NATS client then needs [default: clients need none]
+    #[arg(
+        long,
+        env = "CIM_NATS_TLS_CA_FILE",
+        hide_env_values = true,
+        value_name = "FILE"
+    )]
+    nats_tls_ca_file: Option<String>,
     /// User of the API gateway, as the answer to a registration tells it [default: empty]
     #[arg(
         long,

@@ -27,6 +27,7 @@ use crate::http::Access;
 use crate::kafka::Compression;
 use crate::nats;
 use crate::nats::auth::Auth;
+use crate::nats::tls::TlsOptions;
 use crate::settings::{Files, InfraOverrides};
 
 /// Everything that is fixed when CIM starts.
@@ -48,6 +49,8 @@ pub struct Options {
     pub nats_auth: Auth,
     /// Who may look at the monitoring pages of the NATS server.
     pub monitor: Access,
+    /// TLS towards NATS clients; `None`: plain connections.
+    pub nats_tls: Option<TlsOptions>,
     /// What the answer to a registration says about the API gateway.
     pub api_gateway: ApiGateway,
     /// A registration must carry both container fields.

@@ -15,6 +15,7 @@ use crate::http::Access;
 use crate::kafka::{Compression, check_options};
 use crate::limits;
 use crate::nats::config::{self, Authorization};
+use crate::nats::tls::{Tls, TlsOptions};
 use crate::nats::{self, auth::Auth};
 use crate::secret::Secret;
 use crate::settings::address::{self, ENDPOINTS, HOST_PORT};
@@ -67,6 +68,7 @@ pub fn resolve(given: &Given) -> Resolved {
             None if rest.ip().is_loopback() => Access::Open,
             None => Access::Closed,
         },
+        nats_tls: nats_tls(r),
         api_gateway: api_gateway(r),
         names: names(r),
         kubernetes: (
@@ -230,6 +232,35 @@ fn nats_auth(r: &mut Reader<'_>) -> Auth {
         (Some(user), Some(password), None) => Auth::user(user, password),
         _ => Auth::Open,
     }
+}
+
+/// The files are read to be checked, and again by the server.
+fn nats_tls(r: &mut Reader<'_>) -> Option<TlsOptions> {
+    const CERT: &str = "CIM_NATS_TLS_CERT_FILE";
+    const KEY: &str = "CIM_NATS_TLS_KEY_FILE";
+    const CA: &str = "CIM_NATS_TLS_CA_FILE";
+    let files = [CERT, KEY, CA].map(|name| r.file(name));
+    r.together(CERT, KEY);
+    let [Some(cert), Some(key), ca] = files else {
+        if r.has(CA) && !r.has(CERT) {
+            r.problem(
+                CA,
+                "alone, it".to_owned(),
+                "together with CIM_NATS_TLS_CERT_FILE",
+            );
+        }
+        return None;
+    };
+    let options = TlsOptions {
+        verify: ca.is_some(),
+        ca_file: ca,
+        ..TlsOptions::new(cert, key)
+    };
+    if let Err(error) = Tls::load(options.clone()) {
+        let allowed = format!("with files that can be used ({})", chain(&error));
+        r.problem(CERT, "TLS for NATS clients".to_owned(), &allowed);
+    }
+    Some(options)
 }
 
 fn api_gateway(r: &mut Reader<'_>) -> ApiGateway {

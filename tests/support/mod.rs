@@ -25,6 +25,7 @@ pub mod options;
 pub mod pod;
 pub mod proc;
 pub mod publisher;
+pub mod tls;
 
 use std::time::{Duration, Instant};
 

@@ -47,13 +47,17 @@ impl Loop {
         if self.connections.len() <= id {
             self.connections.resize_with(id + 1, || None);
         }
+        let info = self.broker.outbound(id).map_or(0, |out| out.len());
         let mut connection = Connection::new(
             stream,
+            self.transport(info),
             id,
             peer,
             self.now,
             self.now + self.limits.ping_interval,
         );
+        let handshakes = self.handshakes.as_ref();
+        let deadline = handshakes.and_then(|handshakes| handshakes.deadline(&connection));
         let registered = connection.register(self.poll.registry());
         if let Some(place) = self.connections.get_mut(id) {
             *place = Some(connection);
@@ -63,7 +67,8 @@ impl Loop {
         if let Err(error) = registered {
             self.broken(id, &error, CloseReason::ReadError);
         }
-        self.timer_at(self.now + self.limits.ping_interval.min(self.limits.connect_timeout));
+        let ready = self.now + self.limits.ping_interval.min(self.limits.connect_timeout);
+        self.timer_at(deadline.unwrap_or(ready));
     }
 
     pub(super) fn flush(&mut self) {
@@ -111,12 +116,15 @@ impl Loop {
                 // Its last words, as far as the socket takes them.
                 let _ = connection.flush(id, &mut self.broker, self.now);
                 connection.close(self.poll.registry());
+                self.forget_handshake(id, &connection);
                 self.partial_bytes -= connection.input.capacity();
                 let text = reason.as_str();
                 self.remember(id, &connection, text);
                 if reason.is_slow_consumer() {
                     self.metrics.nats_slow_consumers.inc();
                     log::warn!("NATS client {} {label} cut off: {text}", connection.peer);
+                } else if reason == CloseReason::TlsHandshakeError {
+                    log::debug!("NATS client {} closed: {text}", connection.peer);
                 } else if reason == CloseReason::ClientClosed {
                     log::debug!("NATS client {} {label} has gone", connection.peer);
                 } else {
@@ -142,19 +150,28 @@ impl Loop {
         let now = self.now;
         let limits = &self.limits;
         let mut next = self.accept_again.then(|| now + ACCEPT_RETRY);
-        let mut marked = Vec::new();
+        let (mut marked, mut late) = (Vec::new(), Vec::new());
         for (id, connection) in self.connections.iter_mut().enumerate() {
             let Some(connection) = connection else {
                 continue;
             };
+            let handshakes = self.handshakes.as_ref();
+            if let Some(at) = handshakes.and_then(|handshakes| handshakes.deadline(connection)) {
+                if now >= at {
+                    late.push(id);
+                } else {
+                    next = Some(next.map_or(at, |next| next.min(at)));
+                }
+                continue;
+            }
             let authorised = self
                 .broker
                 .client(id)
                 .is_some_and(|client| client.authorised);
             let mut deadline = connection.next_ping;
             if !authorised {
-                deadline = deadline.min(connection.opened + limits.connect_timeout);
-                if now >= connection.opened + limits.connect_timeout {
+                deadline = deadline.min(connection.ready_since + limits.connect_timeout);
+                if now >= connection.ready_since + limits.connect_timeout {
                     marked.push((id, CloseReason::AuthenticationTimeout));
                     continue;
                 }
@@ -186,6 +203,14 @@ impl Loop {
         self.timers_at = next.map(|next| next.max(now + TIMER_STEP));
         for (id, reason) in marked {
             self.broker.close(id, reason);
+        }
+        for id in late {
+            self.handshake_is_late(id);
+            let connection = self.connections.get(id).and_then(Option::as_ref);
+            let handshakes = self.handshakes.as_ref().zip(connection);
+            if let Some(at) = handshakes.and_then(|(all, connection)| all.deadline(connection)) {
+                self.timer_at(at.max(now + TIMER_STEP));
+            }
         }
         self.flush();
         self.close_marked();

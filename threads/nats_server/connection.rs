@@ -6,11 +6,12 @@ use std::time::Instant;
 
 use mio::net::TcpStream;
 use mio::{Interest, Registry, Token};
-use rustix::buffer::spare_capacity;
 
-use crate::limits::READ_BLOCK_BYTES;
+use crate::limits::{READ_BLOCK_BYTES, TLS_RECORD_BYTES};
 use crate::nats::intake::Publisher;
 use crate::nats::{Broker, ClientId};
+
+use super::transport::{Read, Transport, read_plain, write_plain};
 
 /// When a connection is read next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,25 +24,15 @@ pub(super) enum Turn {
     Cooling,
     /// When the data path has room again.
     Held,
+    /// When a TLS handshake before it has come to its end.
+    Queued,
     /// Never: the client has ended its side, and only its PINGs still wait.
     Ended,
 }
 
-/// What a read brought.
-#[derive(Debug)]
-pub(super) enum Read {
-    /// Bytes; `more` when there are probably more.
-    Some { more: bool },
-    /// Nothing for now.
-    Drained,
-    /// The client has closed its side.
-    End,
-    /// The connection is broken.
-    Failed(io::Error),
-}
-
 pub(super) struct Connection {
-    stream: TcpStream,
+    pub stream: TcpStream,
+    pub transport: Transport,
     token: Token,
     registered: bool,
     pub turn: Turn,
@@ -55,6 +46,8 @@ pub(super) struct Connection {
     /// Since when an operation in `input` is not whole.
     pub partial_since: Option<Instant>,
     pub opened: Instant,
+    /// Since when it may send CONNECT: with TLS, since the handshake.
+    pub ready_since: Instant,
     pub last_in: Instant,
     pub next_ping: Instant,
     /// Since when the client takes nothing although something waits for it.
@@ -65,6 +58,7 @@ pub(super) struct Connection {
 impl Connection {
     pub fn new(
         stream: TcpStream,
+        transport: Transport,
         id: ClientId,
         peer: SocketAddr,
         now: Instant,
@@ -72,6 +66,7 @@ impl Connection {
     ) -> Self {
         Self {
             stream,
+            transport,
             token: token(id),
             registered: false,
             turn: Turn::Polled,
@@ -81,6 +76,7 @@ impl Connection {
             needed: 0,
             partial_since: None,
             opened: now,
+            ready_since: now,
             last_in: now,
             next_ping,
             blocked_since: None,
@@ -110,37 +106,45 @@ impl Connection {
         }
     }
 
-    /// One read into the free space of `buffer`.
-    pub fn read(&self, buffer: &mut Vec<u8>) -> Read {
-        let room = buffer.capacity() - buffer.len();
-        loop {
-            return match rustix::io::read(&self.stream, spare_capacity(buffer)) {
-                Ok(0) => Read::End,
-                Ok(n) => Read::Some { more: n == room },
-                Err(rustix::io::Errno::INTR) => continue,
-                Err(rustix::io::Errno::AGAIN) => Read::Drained,
-                Err(error) => Read::Failed(error.into()),
-            };
+    /// Free space that a read needs besides that of a plain one.
+    pub fn read_extra(&self) -> usize {
+        match self.transport {
+            Transport::Plain => 0,
+            Transport::Undecided(_) | Transport::Handshake(_) | Transport::Tls(_) => {
+                TLS_RECORD_BYTES
+            }
+        }
+    }
+
+    /// One read into the free space of `buffer`; `cipher` is for what is still encrypted.
+    pub fn read(&mut self, cipher: &mut [u8], buffer: &mut Vec<u8>) -> Read {
+        match &mut self.transport {
+            Transport::Plain => read_plain(&self.stream, buffer),
+            Transport::Tls(session) => session.read(&self.stream, cipher, buffer),
+            // Its bytes are not for NATS.
+            Transport::Undecided(_) | Transport::Handshake(_) => Read::Drained,
         }
     }
 
     /// Sends what waits, as much as the socket takes.
     pub fn flush(&mut self, id: ClientId, broker: &mut Broker, now: Instant) -> io::Result<()> {
-        while let Some(out) = broker.outbound(id)
-            && !out.is_empty()
-        {
-            match rustix::io::write(&self.stream, out.front()) {
-                Ok(n) => {
-                    broker.sent(id, n);
-                    self.blocked_since = None;
-                }
-                Err(rustix::io::Errno::INTR) => {}
-                Err(rustix::io::Errno::AGAIN) => {
-                    self.blocked_since.get_or_insert(now);
-                    return Ok(());
-                }
-                Err(error) => return Err(error.into()),
+        let mut progress = false;
+        let (stream, progress_made) = (&self.stream, &mut progress);
+        let is_all = match &mut self.transport {
+            Transport::Plain => {
+                write_plain(stream, id, broker, &mut { usize::MAX }, progress_made)?
             }
+            Transport::Undecided(undecided) => {
+                write_plain(stream, id, broker, &mut undecided.plain, progress_made)?
+            }
+            Transport::Handshake(session) => session.send(stream, progress_made)?,
+            Transport::Tls(session) => session.write(stream, id, broker, progress_made)?,
+        };
+        if progress {
+            self.blocked_since = None;
+        }
+        if !is_all {
+            self.blocked_since.get_or_insert(now);
         }
         Ok(())
     }
@@ -148,11 +152,14 @@ impl Connection {
     /// Says goodbye so that the client reads our last words: unread input would turn the close into a reset.
     pub fn close(&mut self, registry: &Registry) {
         self.deregister(registry);
+        if let Transport::Tls(session) = &mut self.transport {
+            session.say_goodbye(&self.stream);
+        }
         let _ = self.stream.shutdown(std::net::Shutdown::Write);
         let mut rest = Vec::with_capacity(READ_BLOCK_BYTES);
         for _ in 0..16 {
             rest.clear();
-            if !matches!(self.read(&mut rest), Read::Some { .. }) {
+            if !matches!(read_plain(&self.stream, &mut rest), Read::Some { .. }) {
                 break;
             }
         }

@@ -10,11 +10,13 @@
 
 mod clients;
 mod connection;
+mod handshakes;
 mod logins;
 mod monitoring;
 mod notifying;
 mod reading;
 mod stopping;
+mod transport;
 mod waiting;
 
 use std::io;
@@ -34,6 +36,7 @@ use crate::nats::blocks::Blocks;
 use crate::nats::info::Info;
 use crate::nats::intake::{Intake, Way};
 use crate::nats::monitor::Questions;
+use crate::nats::tls::Tls;
 use crate::nats::{Broker, ClientId, CloseReason, Limits};
 use crate::notifications::Outlet;
 use crate::progress::Progress;
@@ -42,6 +45,7 @@ use crate::tap::{Batch, ControlBatch};
 use crate::threads::spawn::{Notice, spawn};
 
 use connection::{Connection, FIRST_CLIENT_TOKEN, Turn};
+use handshakes::Handshakes;
 use logins::Logins;
 use monitoring::Monitoring;
 use notifying::Notifying;
@@ -64,6 +68,8 @@ pub struct NatsServer {
     pub info: Info,
     /// Who may connect.
     pub auth: Auth,
+    /// `None`: plain connections.
+    pub tls: Option<Arc<Tls>>,
     /// The bounds in force.
     pub limits: Limits,
     /// To `nats_subscriptions`.
@@ -123,6 +129,7 @@ struct Loop {
     waker: Arc<Waker>,
     /// `None` as long as nobody's credentials take their time.
     logins: Option<Logins>,
+    handshakes: Option<Handshakes>,
     listener: TcpListener,
     broker: Broker,
     limits: Limits,
@@ -163,6 +170,7 @@ impl Loop {
             listener,
             info,
             auth,
+            tls,
             limits,
             senders,
             log_progress,
@@ -177,11 +185,16 @@ impl Loop {
             control_line_bytes: limits.control_line_bytes,
             payload_bytes: limits.payload_bytes,
         };
+        let info = match &tls {
+            Some(tls) => info.with_tls(tls.options()),
+            None => info,
+        };
         let now = Instant::now();
         Self {
             poll,
             waker,
             logins: None,
+            handshakes: tls.map(Handshakes::new),
             listener,
             // Without randomness the members of queue groups are chosen in a known order, which harms nobody.
             broker: Broker::new(limits.clone(), info, auth, random::number(), now),

@@ -66,7 +66,7 @@ impl Loop {
             name: connect.name.clone(),
             lang: connect.lang.clone(),
             version: connect.version.clone(),
-            tls: None,
+            tls: connection.transport.label(),
             user: client.user.clone(),
             subscriptions: self.broker.subscriptions_of(id).collect(),
         })
@@ -116,6 +116,9 @@ impl Loop {
             host: info.host.clone(),
             port: info.port,
             auth_required: info.auth_required,
+            tls_required: info.tls_required,
+            tls_verify: info.tls_verify,
+            tls_timeout: self.tls_timeout().as_secs_f64(),
             max_connections: limits.connections,
             max_subscriptions: limits.client_subscriptions,
             ping_interval: nanos(limits.ping_interval),

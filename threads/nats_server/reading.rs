@@ -9,7 +9,8 @@ use crate::nats::intake::{Plan, Room, Stored, Taken, Way};
 use crate::nats::{Broker, ClientId, CloseReason};
 use crate::tap::{Batch, ControlBatch};
 
-use super::connection::{Read, Turn};
+use super::connection::Turn;
+use super::transport::Read;
 use super::{Loop, Phase, Senders};
 
 /// Bytes that a connection may read while a way into the data path has no room: enough for control traffic, little to keep.
@@ -52,6 +53,9 @@ impl Loop {
         if matches!(self.phase, Phase::Storing(_) | Phase::Ended) {
             return;
         }
+        if !self.is_settled(id) {
+            return;
+        }
         let room = self.room();
         let block = self.block.take().unwrap_or_else(|| self.blocks.take());
         let Some(Some(connection)) = self.connections.get_mut(id) else {
@@ -63,6 +67,7 @@ impl Loop {
             return self.hold(id, way);
         }
         let mut buffer = block;
+        let extra = connection.read_extra();
         let before = connection.input.capacity();
         let input = std::mem::take(&mut connection.input);
         if connection.needed > READ_BLOCK_BYTES || input.len() > READ_BLOCK_BYTES / 2 {
@@ -71,19 +76,23 @@ impl Loop {
             let target = connection
                 .needed
                 .min((2 * buffer.len()).max(READ_BLOCK_BYTES))
-                .max(buffer.len() + CONTROL_LINE_BYTES);
+                .max(buffer.len() + CONTROL_LINE_BYTES + extra);
             buffer.reserve_exact(target - buffer.len());
         } else if room.everywhere() {
             buffer.extend_from_slice(&input);
         } else {
             self.block = Some(std::mem::replace(
                 &mut buffer,
-                Vec::with_capacity(input.len() + CONGESTED_READ_BYTES),
+                Vec::with_capacity(input.len() + CONGESTED_READ_BYTES + extra),
             ));
             buffer.extend_from_slice(&input);
         }
         self.partial_bytes -= before;
-        let read = connection.read(&mut buffer);
+        let cipher = match &mut self.handshakes {
+            Some(handshakes) => &mut handshakes.cipher[..],
+            None => &mut [],
+        };
+        let read = connection.read(cipher, &mut buffer);
         let is_stream = self.now.duration_since(connection.last_in) < STREAM_GAP;
         match read {
             Read::Some { more } => {

@@ -19,6 +19,7 @@ use super::info::{Connect, Info};
 use super::monitor::{SubInfo, SublistStats};
 use super::parser::{Op, Publish};
 use super::sublist::{SubId, Sublist};
+use super::tls::CertificateNames;
 use super::{CloseReason, Limits, subject};
 
 /// Place of a client in the broker's table; reused after [`Broker::remove`].
@@ -68,6 +69,8 @@ pub struct Client {
     pub user: Option<String>,
     /// What it has sent and was sent.
     pub stats: Stats,
+    /// Who its certificate says that it is, where that counts.
+    pub certificate: Option<CertificateNames>,
     /// Its credentials are being looked at: what it sends has to wait.
     pub checking: bool,
     /// `None`: it may do everything.
@@ -176,6 +179,7 @@ impl Broker {
             authorised: !self.auth.is_required(),
             user: None,
             stats: Stats::default(),
+            certificate: None,
             checking: false,
             permissions: None,
             answers: Answers::default(),
@@ -203,6 +207,13 @@ impl Broker {
             .collect();
         for (id, line) in told {
             self.send(id, &[&line]);
+        }
+    }
+
+    /// The client has shown a certificate, before anything else.
+    pub fn set_certificate(&mut self, id: ClientId, names: CertificateNames) {
+        if let Some(client) = self.clients.get_mut(id) {
+            client.certificate = Some(names);
         }
     }
 
