@@ -13,7 +13,9 @@ use std::process::Command;
 
 #[path = "clients/harness.rs"]
 mod harness;
+mod support;
 use harness::{Daemon, LIMIT, Program, log_file, run};
+use support::tls::Authority;
 
 /// What each program checks, in its order.
 const CHECKS: [&str; 19] = [
@@ -50,7 +52,8 @@ fn with_go_the_stock_client_works() {
         .arg(&program)
         .arg(".")
         .current_dir(source("go")));
-    works("clients-go", &mut Command::new(program));
+    works("clients-go", &mut Command::new(&program));
+    works_over_tls("clients-go", &mut Command::new(program));
 }
 
 #[test]
@@ -68,12 +71,14 @@ fn with_python_the_stock_client_works() {
             .arg(&wanted));
         fs::copy(&wanted, &installed).unwrap();
     }
-    works(
-        "clients-py",
-        Command::new(venv.join("bin/python"))
-            .arg("-B") // no __pycache__ beside the sources
-            .arg(source("python").join("checks.py")),
-    );
+    let command = || {
+        let mut command = Command::new(venv.join("bin/python"));
+        // No __pycache__ beside the sources.
+        command.arg("-B").arg(source("python").join("checks.py"));
+        command
+    };
+    works("clients-py", &mut command());
+    works_over_tls("clients-py", &mut command());
 }
 
 #[test]
@@ -112,8 +117,31 @@ fn built() -> PathBuf {
 
 /// Runs the program against a daemon of its own and answers its requests; every check must be there and pass.
 fn works(container: &str, command: &mut Command) {
+    works_with(container, command, &[]);
+}
+
+/// As [`works`], with TLS and certificates on both sides.
+fn works_over_tls(container: &str, command: &mut Command) {
     let dir = tempfile::tempdir().unwrap();
-    let daemon = Daemon::start(dir.path(), 0);
+    let ca = Authority::new("ca");
+    ca.issue(dir.path(), "server");
+    ca.issue(dir.path(), "client");
+    let file = |name: &str| dir.path().join(name);
+    command
+        .env("NATS_CA", file("client.ca"))
+        .env("NATS_CERT", file("client.pem"))
+        .env("NATS_KEY", file("client.key"));
+    let settings = [
+        ("CIM_NATS_TLS_CERT_FILE", file("server.pem")),
+        ("CIM_NATS_TLS_KEY_FILE", file("server.key")),
+        ("CIM_NATS_TLS_CA_FILE", file("server.ca")),
+    ];
+    works_with(container, command, &settings);
+}
+
+fn works_with(container: &str, command: &mut Command, settings: &[(&str, PathBuf)]) {
+    let dir = tempfile::tempdir().unwrap();
+    let daemon = Daemon::start_with(dir.path(), 0, settings);
     let port = daemon.nats_port;
     let mut daemon = Some(daemon);
     let mut client = Program::start(container, command.arg(format!("127.0.0.1:{port}")));
@@ -130,7 +158,7 @@ fn works(container: &str, command: &mut Command) {
             Some(("control", what)) => {
                 match what {
                     "stop" => daemon.take().expect("a running daemon").stop(),
-                    "start" => daemon = Some(Daemon::start(dir.path(), port)),
+                    "start" => daemon = Some(Daemon::start_with(dir.path(), port, settings)),
                     _ => panic!("the program asks for {what:?}"),
                 }
                 client.tell("done");

@@ -108,12 +108,18 @@ pub struct Daemon {
 impl Daemon {
     /// Starts CIM on the given NATS port (0: a free one) and any free HTTP port.
     pub fn start(dir: &Path, nats_port: u16) -> Self {
+        Self::start_with(dir, nats_port, &[])
+    }
+
+    /// As [`Self::start`], with further environment.
+    pub fn start_with(dir: &Path, nats_port: u16, settings: &[(&str, PathBuf)]) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_cim"));
         command
             .env_clear()
             .env("CIM_NATS_PORT", nats_port.to_string())
             .env("CIM_REST_PORT", "0")
             .env("CIM_LOG_DIR", dir)
+            .envs(settings.iter().map(|(name, value)| (name, value)))
             .current_dir(dir);
         let program = Program::start("cim", &mut command);
         let first = program

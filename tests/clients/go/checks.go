@@ -3,9 +3,12 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"net"
+	"os"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -244,6 +247,25 @@ func rawConnect(options, more string) (net.Conn, *bufio.Reader, error) {
 	}
 	_ = conn.SetDeadline(time.Now().Add(limit))
 	in := bufio.NewReader(conn)
+	if authority != "" {
+		// INFO is in plain text.
+		if _, err := in.ReadString('\n'); err != nil {
+			return nil, nil, err
+		}
+		config := &tls.Config{ServerName: "127.0.0.1", RootCAs: x509.NewCertPool()}
+		pem, err := os.ReadFile(authority)
+		if err != nil {
+			return nil, nil, err
+		}
+		config.RootCAs.AppendCertsFromPEM(pem)
+		pair, err := tls.LoadX509KeyPair(certificate, key)
+		if err != nil {
+			return nil, nil, err
+		}
+		config.Certificates = []tls.Certificate{pair}
+		conn = tls.Client(conn, config)
+		in = bufio.NewReader(conn)
+	}
 	if _, err := fmt.Fprintf(conn, "CONNECT {%s}\r\n%sPING\r\n", options, more); err != nil {
 		return nil, nil, err
 	}

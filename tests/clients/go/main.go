@@ -22,11 +22,16 @@ const (
 
 var (
 	address string
-	stdin   = bufio.NewReader(os.Stdin)
+	// Files for TLS; without them connections are plain.
+	authority, certificate, key = os.Getenv("NATS_CA"), os.Getenv("NATS_CERT"), os.Getenv("NATS_KEY")
+	stdin                       = bufio.NewReader(os.Stdin)
 )
 
 // connect opens a connection; close it with the returned connection's Close.
 func connect(options ...nats.Option) (*nats.Conn, error) {
+	if authority != "" {
+		options = append(options, nats.RootCAs(authority), nats.ClientCert(certificate, key))
+	}
 	nc, err := nats.Connect("nats://"+address, options...)
 	if err != nil {
 		return nil, fmt.Errorf("connect: %w", err)

@@ -5,7 +5,9 @@ Usage: checks.py HOST:PORT (or NATS_ADDRESS). One line a check: "ok NAME" or "FA
 
 import asyncio
 import json
+import logging
 import os
+import ssl
 import sys
 from contextlib import asynccontextmanager
 
@@ -21,6 +23,20 @@ LOG_LINES = 20_000  # the harness knows the number too
 
 ADDRESS = sys.argv[1] if len(sys.argv) > 1 else os.environ.get("NATS_ADDRESS", "")
 CHECKS = []
+
+
+def tls_context():
+    """Of the files for TLS; without them connections are plain."""
+    if not (authority := os.environ.get("NATS_CA")):
+        return None
+    context = ssl.create_default_context(cafile=authority)
+    context.load_cert_chain(os.environ["NATS_CERT"], os.environ["NATS_KEY"])
+    return context
+
+
+TLS = tls_context()
+# It has something to say at each end of a TLS connection.
+logging.getLogger("asyncio").setLevel(logging.ERROR)
 
 
 class Failed(Exception):
@@ -42,6 +58,8 @@ async def connection(**options):
     async def ignore(_error):
         pass
 
+    if TLS:
+        options["tls"] = TLS
     nc = await nats.connect(f"nats://{ADDRESS}", error_cb=ignore, **options)
     try:
         yield nc
@@ -185,6 +203,9 @@ async def raw(options, more=b""):
     host, port = ADDRESS.rsplit(":", 1)
     reader, writer = await asyncio.open_connection(host, int(port))
     try:
+        if TLS:
+            await reader.readline()  # INFO is in plain text
+            await writer.start_tls(TLS, server_hostname=host)
         writer.write(b"CONNECT {%s}\r\n%sPING\r\n" % (options, more))
         while (line := await reader.readline()) != b"PONG\r\n":
             want(line, "closed before PONG")
