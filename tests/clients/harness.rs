@@ -33,19 +33,7 @@ impl Program {
             .stdout(Stdio::piped())
             .spawn()
             .unwrap_or_else(|error| panic!("{name} does not start: {error}"));
-        let stdout = BufReader::new(child.stdout.take().unwrap());
-        let (send, lines) = channel();
-        // Ends with the child's output.
-        thread::spawn(move || {
-            for line in stdout.split(b'\n').map_while(Result::ok) {
-                if send
-                    .send(String::from_utf8_lossy(&line).into_owned())
-                    .is_err()
-                {
-                    break;
-                }
-            }
-        });
+        let lines = lines(child.stdout.take().unwrap());
         let stdin = child.stdin.take();
         Self {
             name: name.into(),
@@ -94,6 +82,23 @@ impl Drop for Program {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// The lines of a child's output, as they come; ends with it.
+pub fn lines(output: impl Read + Send + 'static) -> Receiver<String> {
+    let (send, lines) = channel();
+    thread::spawn(move || {
+        let output = BufReader::new(output);
+        for line in output.split(b'\n').map_while(Result::ok) {
+            if send
+                .send(String::from_utf8_lossy(&line).into_owned())
+                .is_err()
+            {
+                break;
+            }
+        }
+    });
+    lines
 }
 
 /// CIM, standalone, with its files in a directory of its own.
