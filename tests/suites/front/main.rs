@@ -6,6 +6,7 @@
 
 mod console;
 mod flags;
+mod pages;
 mod server;
 
 use std::error::Error;
@@ -56,6 +57,9 @@ fn run(flags: &Flags) -> Result<(), Box<dyn Error>> {
     })?;
     let mut server = Server::listen(config)?;
     server.start(&notices_in)?;
+    if let Some(address) = server.monitor_address() {
+        log::info!("Starting http monitor on {address}");
+    }
     log::info!("Listening for client connections on {}", server.address());
     log::info!("Server is ready");
     for notice in notices {

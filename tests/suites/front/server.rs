@@ -6,16 +6,21 @@ use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
-use cim::limits::{CONTROL_BATCHES, EVENT_BATCHES, LOG_BATCHES};
+use cim::http::{self, Access, Monitor, Scope};
+use cim::limits::{CONTROL_BATCHES, EVENT_BATCHES, LOG_BATCHES, MONITOR_QUESTIONS};
 use cim::metrics::Metrics;
 use cim::nats::Limits;
 use cim::nats::config::ServerConfig;
 use cim::nats::info::{self, Info};
+use cim::nats::monitor::Asker;
 use cim::notifications::notifications;
 use cim::progress::Progress;
+use cim::threads::http_server::{HttpServer, Stopper};
 use cim::threads::nats_server::{NatsServer, Senders, Stop, WAKER};
 use cim::threads::spawn::{Notice, spawn};
 use crossbeam_channel::{Sender, bounded, never, select};
+
+use crate::pages::Pages;
 
 /// nats-server's port and address by default.
 const PORT: u16 = 4222;
@@ -25,6 +30,7 @@ const HOST: &str = "0.0.0.0";
 pub struct Server {
     listener: TcpListener,
     address: SocketAddr,
+    monitor: Option<TcpListener>,
     server_id: String,
     config: ServerConfig,
     metrics: Arc<Metrics>,
@@ -34,7 +40,8 @@ pub struct Server {
 struct Running {
     stop: Arc<Stop>,
     waker: Arc<mio::Waker>,
-    threads: [JoinHandle<()>; 2],
+    monitor: Option<Stopper>,
+    threads: Vec<JoinHandle<()>>,
 }
 
 impl Server {
@@ -43,32 +50,34 @@ impl Server {
     /// # Errors
     /// The host is not known, or the port cannot be had.
     pub fn listen(config: ServerConfig) -> Result<Self, Box<dyn Error>> {
-        let host = config.host.as_deref().unwrap_or(HOST);
-        let port = config.port.unwrap_or(PORT);
-        let mut last = None;
-        for address in (host, port).to_socket_addrs()? {
-            match TcpListener::bind(address) {
-                Ok(listener) => {
-                    listener.set_nonblocking(true)?;
-                    return Ok(Self {
-                        address: listener.local_addr()?,
-                        listener,
-                        server_id: info::server_id(),
-                        config,
-                        metrics: Arc::new(Metrics::new("nats-server")?),
-                        running: None,
-                    });
-                }
-                Err(error) => last = Some(error),
-            }
+        if config.https.is_some() {
+            return Err("monitoring with TLS is not supported by this server".into());
         }
-        let error = last.unwrap_or_else(|| io::ErrorKind::AddrNotAvailable.into());
-        Err(format!("cannot listen on {host}:{port}: {error}").into())
+        let host = config.host.as_deref().unwrap_or(HOST);
+        let listener = bind(host, config.port.unwrap_or(PORT))?;
+        let monitor = config.http.as_ref().map(|http| {
+            let host = http.host.as_deref().unwrap_or(host);
+            bind(host, http.port)
+        });
+        Ok(Self {
+            address: listener.local_addr()?,
+            listener,
+            monitor: monitor.transpose()?,
+            server_id: info::server_id(),
+            config,
+            metrics: Arc::new(Metrics::new("nats-server")?),
+            running: None,
+        })
     }
 
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Where monitoring listens.
+    pub fn monitor_address(&self) -> Option<SocketAddr> {
+        self.monitor.as_ref()?.local_addr().ok()
     }
 
     /// For the next start. Address and port stay.
@@ -134,6 +143,7 @@ impl Server {
         let (log, mut log_in) = bounded(LOG_BATCHES);
         let (events, mut events_in) = bounded(EVENT_BATCHES);
         let (control, mut control_in) = bounded(CONTROL_BATCHES);
+        let (questions_out, questions) = bounded(MONITOR_QUESTIONS);
         let limits = self.limits();
         let stop = Arc::new(Stop::default());
         let server = NatsServer {
@@ -144,6 +154,7 @@ impl Server {
             auth: self.config.authorization.auth(),
             // Nobody publishes on EVENT-NOTIFICATION.
             notifications: notifications(limits.payload_bytes, wake()).1,
+            questions,
             limits,
             senders: Senders {
                 log,
@@ -178,10 +189,27 @@ impl Server {
             }
         };
         let data_path = spawn("data-path", notices, data_path)?;
+        let mut threads = vec![server, data_path];
+        let mut monitor = None;
+        if let Some(listener) = &self.monitor {
+            let pages = HttpServer {
+                listeners: vec![(listener.try_clone()?, Scope::All)],
+                handler: Pages(Monitor::new(
+                    Asker::new(questions_out, wake()),
+                    Access::Open,
+                )),
+                metrics: Arc::clone(&self.metrics),
+                limits: http::Limits::default(),
+            };
+            let (thread, stopper) = pages.spawn(notices)?;
+            threads.push(thread);
+            monitor = Some(stopper);
+        }
         self.running = Some(Running {
             stop,
             waker,
-            threads: [server, data_path],
+            monitor,
+            threads,
         });
         Ok(())
     }
@@ -191,6 +219,7 @@ impl Server {
         let Some(running) = self.running.take() else {
             return;
         };
+        drop(running.monitor);
         running.stop.in_order();
         let _ = running.waker.wake();
         for thread in running.threads {
@@ -198,4 +227,20 @@ impl Server {
             let _ = thread.join();
         }
     }
+}
+
+/// The first address of `host` that can be had.
+fn bind(host: &str, port: u16) -> Result<TcpListener, Box<dyn Error>> {
+    let mut last = None;
+    for address in (host, port).to_socket_addrs()? {
+        match TcpListener::bind(address) {
+            Ok(listener) => {
+                listener.set_nonblocking(true)?;
+                return Ok(listener);
+            }
+            Err(error) => last = Some(error),
+        }
+    }
+    let error = last.unwrap_or_else(|| io::ErrorKind::AddrNotAvailable.into());
+    Err(format!("cannot listen on {host}:{port}: {error}").into())
 }
