@@ -388,6 +388,8 @@ impl Broker {
             user: None,
             pass: None,
             auth_token: None,
+            // Who was told that there are none does not get any.
+            headers: connect.headers && self.info.headers,
             ..connect
         };
         match verdict {

@@ -288,6 +288,27 @@ fn limited(permissions: Permissions, hashed: bool) -> Auth {
     }))
 }
 
+#[test]
+fn a_server_without_headers_neither_takes_nor_sends_them() {
+    let (limits, now) = (Limits::default(), std::time::Instant::now());
+    let no_headers = Info {
+        headers: false,
+        ..info()
+    };
+    let mut bench = Bench(Broker::new(limits, no_headers, Auth::Open, 7, now));
+    let mut client = || bench.client(r#"{"verbose":false,"headers":true}"#);
+    let (id, other) = (client(), client());
+    bench.send(id, "HPUB a 12 12\r\nNATS/1.0\r\n\r\n\r\n");
+    let closed = [(id, CloseReason::ProtocolViolation)];
+    assert_eq!(bench.0.take_closing(), closed);
+    bench.send(
+        other,
+        "CONNECT {\"no_responders\":true,\"headers\":true}\r\n",
+    );
+    let closed = [(other, CloseReason::NoRespondersRequiresHeaders)];
+    assert_eq!(bench.0.take_closing(), closed);
+}
+
 fn connect(user: &str) -> String {
     format!(r#"{{"user":"{user}","pass":"p","verbose":false,"pedantic":false}}"#)
 }

@@ -22,9 +22,10 @@ use crossbeam_channel::{Sender, bounded, never, select};
 
 use crate::pages::Pages;
 
-/// nats-server's port and address by default.
+/// What nats-server has by default, where its own tests look at it.
 const PORT: u16 = 4222;
 const HOST: &str = "0.0.0.0";
+const MAX_PENDING: usize = 64 << 20;
 
 /// See the module.
 pub struct Server {
@@ -94,7 +95,8 @@ impl Server {
                 .unwrap_or(default.control_line_bytes),
             payload_bytes: config.max_payload.unwrap_or(default.payload_bytes),
             connections: config.max_connections.unwrap_or(default.connections),
-            client_pending_bytes: config.max_pending.unwrap_or(default.client_pending_bytes),
+            client_pending_bytes: config.max_pending.unwrap_or(MAX_PENDING),
+            all_pending_bytes: default.all_pending_bytes.max(4 * MAX_PENDING),
             client_subscriptions: config
                 .max_subscriptions
                 .unwrap_or(default.client_subscriptions),
@@ -117,6 +119,7 @@ impl Server {
             self.address,
             limits.payload_bytes,
         );
+        info.headers = !self.config.no_header_support;
         if let Some(advertise) = &self.config.client_advertise {
             let (host, port) = advertise.rsplit_once(':').unwrap_or((advertise, ""));
             info.host = host.to_owned();
