@@ -156,12 +156,15 @@ impl Connection {
             session.say_goodbye(&self.stream);
         }
         let _ = self.stream.shutdown(std::net::Shutdown::Write);
+        // What is there by now: whoever goes on sending is to notice that nobody reads.
+        let mut left = rustix::io::ioctl_fionread(&self.stream).unwrap_or(0);
         let mut rest = Vec::with_capacity(READ_BLOCK_BYTES);
-        for _ in 0..16 {
+        while left > 0 {
             rest.clear();
             if !matches!(read_plain(&self.stream, &mut rest), Read::Some { .. }) {
                 break;
             }
+            left = left.saturating_sub(rest.len() as u64);
         }
     }
 }

@@ -6,6 +6,7 @@ use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
+use cim::chain::chain;
 use cim::http::{self, Access, Monitor, Scope};
 use cim::limits::{CONTROL_BATCHES, EVENT_BATCHES, LOG_BATCHES, MONITOR_QUESTIONS};
 use cim::metrics::Metrics;
@@ -13,6 +14,7 @@ use cim::nats::Limits;
 use cim::nats::config::ServerConfig;
 use cim::nats::info::{self, Info};
 use cim::nats::monitor::Asker;
+use cim::nats::tls::{HandshakeFirst, Tls, TlsOptions};
 use cim::notifications::notifications;
 use cim::progress::Progress;
 use cim::threads::http_server::{HttpServer, Stopper};
@@ -111,6 +113,25 @@ impl Server {
         }
     }
 
+    fn tls(&self) -> Result<Option<Arc<Tls>>, Box<dyn Error>> {
+        let Some(config) = &self.config.tls else {
+            return Ok(None);
+        };
+        let mut options = TlsOptions::new(&config.cert_file, &config.key_file);
+        options.ca_file.clone_from(&config.ca_file);
+        options.verify = config.verify;
+        options.map = config.map;
+        options.timeout = config.timeout.unwrap_or(options.timeout);
+        options.handshake_first = match (config.handshake_first, config.handshake_fallback) {
+            (false, _) => HandshakeFirst::Off,
+            (true, None) => HandshakeFirst::On,
+            (true, Some(time)) => HandshakeFirst::Within(time),
+        };
+        options.allow_non_tls = self.config.allow_non_tls;
+        let tls = Tls::load(options).map_err(|error| chain(&error))?;
+        Ok(Some(Arc::new(tls)))
+    }
+
     fn info(&self, limits: &Limits) -> Result<Info, Box<dyn Error>> {
         let name = self.config.server_name.as_ref().unwrap_or(&self.server_id);
         let mut info = Info::new(
@@ -158,6 +179,7 @@ impl Server {
             // Nobody publishes on EVENT-NOTIFICATION.
             notifications: notifications(limits.payload_bytes, wake()).1,
             questions,
+            tls: self.tls()?,
             limits,
             senders: Senders {
                 log,
