@@ -1,9 +1,12 @@
 //! What Kubernetes says of the pod, and patches of the configuration.
 
+use ureq::http::uri::PathAndQuery;
+
 use super::assert_showable;
 use crate::identity::{Host, Identity};
 use crate::kube::{Pod, config_map};
 use crate::limits;
+use crate::metrics::aligned::annotation::Wanted;
 use crate::options::Names;
 use crate::settings::table::MEMBERS;
 use crate::settings::{CimConfig, CimDocument, Settings, Store, address};
@@ -54,6 +57,18 @@ pub fn kube_pod(data: &[u8]) {
     if let Some(text) = &identity.mmaas {
         assert_showable(text);
         assert!(text.len() <= limits::IDENTITY_ANNOTATION_BYTES);
+        match Wanted::parse(text) {
+            Err(error) => assert_showable(&error.to_string()),
+            Ok(Wanted::Off) => {}
+            Ok(Wanted::On(plan)) => {
+                assert!(plan.path.starts_with('/') && plan.path.parse::<PathAndQuery>().is_ok());
+                assert!(plan.ports.len() <= limits::ALIGNED_PORTS);
+                let ms = plan.interval.as_millis() as u64;
+                assert!(ms >= limits::ALIGNED_INTERVAL_FIRST_MS);
+                assert!(ms <= limits::ALIGNED_INTERVAL_LAST_MS);
+                assert!((1..=limits::ALIGNED_SNAPSHOTS).contains(&plan.retention));
+            }
+        }
     }
     if let Some(fqdn) = &identity.topogw_fqdn {
         assert!(
