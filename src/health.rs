@@ -241,7 +241,9 @@ mod tests {
                 "application",
                 "kubernetes",
                 "kafka",
-                "collector"
+                "collector",
+                "notifications",
+                "aligned_metrics"
             ]
         );
     }
