@@ -275,14 +275,16 @@ fn ports_that_fail_are_left_out_and_the_others_are_not_kept_waiting() {
         ),
         (Behaviour::Raw(chunked), ""),
     ] {
+        let before = bad.requests("/metrics").len();
         bad.on("/metrics", behaviour);
         let fine = reason.is_empty();
-        // Whichever of the two failing ports has the lower number is named.
-        eventually(PATIENCE, || {
-            let (state, why) = part(&cim);
-            let named = why.starts_with(&format!("port {}", bad.port()));
-            state == "not ready" && (why.contains(reason) || !named)
-        });
+        // With the second one that of the first is known.
+        bad.wait_for("/metrics", before + 2);
+        let (state, why) = part(&cim);
+        assert_eq!(state, "not ready");
+        // Of the ports that fail the one with the lowest number is named.
+        let named = why.starts_with(&format!("port {}", bad.port()));
+        assert!(!named || why.contains(reason), "{why}");
         cim.get(ALIGNED);
         let text = until(&cim, if fine { "bad{" } else { "good{" });
         assert!(text.contains("good{"), "{reason}: {text}");
