@@ -6,6 +6,7 @@ mod permissions;
 use std::sync::Arc;
 
 use super::info::Connect;
+use super::tls::CertificateNames;
 use crate::secret::Secret;
 pub use password::Password;
 pub use permissions::{Permissions, Responses, Rules};
@@ -96,6 +97,20 @@ impl Auth {
         !matches!(self, Self::Open)
     }
 
+    /// Which user the holder of this certificate is, in the order in which nats-server looks for one.
+    pub fn user_of(&self, certificate: &CertificateNames) -> Option<&str> {
+        let Self::Required(authorization) = self else {
+            return None;
+        };
+        let users = || authorization.users.iter().map(|user| user.name.as_str());
+        let named = |name: &String| users().find(|user| user == name);
+        let mut alternative = certificate.alternative.iter();
+        alternative
+            .find_map(named)
+            .or_else(|| users().find(|user| certificate.is_subject(user)))
+            .or_else(|| certificate.subject.iter().find_map(named))
+    }
+
     /// Whether the credentials of `connect` are right.
     pub fn look(&self, connect: &Connect) -> Verdict {
         let Self::Required(authorization) = self else {
@@ -162,6 +177,46 @@ mod tests {
         let hash_itself = serde_json::json!({"user": "u", "pass": hash});
         let connect: Connect = serde_json::from_value(hash_itself).unwrap();
         assert!(!outcome(&hashed, &connect), "a hash is no password");
+    }
+
+    #[test]
+    fn certificates_name_their_user_in_nats_servers_order() {
+        let certificate = |alternative: &[&str], subject: &str| {
+            let mut parameters = rcgen::CertificateParams::new(
+                alternative
+                    .iter()
+                    .map(|&name| name.into())
+                    .collect::<Vec<_>>(),
+            )
+            .unwrap();
+            parameters
+                .distinguished_name
+                .push(rcgen::DnType::CommonName, subject);
+            let key = rcgen::KeyPair::generate().unwrap();
+            CertificateNames::read(parameters.self_signed(&key).unwrap().der())
+        };
+        let auth = |names: &[&str]| {
+            let user = |name: &&str| User {
+                name: (*name).into(),
+                password: Password::new(Secret::default()),
+                permissions: None,
+            };
+            Auth::Required(Arc::new(Authorization {
+                users: names.iter().map(user).collect(),
+                token: None,
+            }))
+        };
+        let certificate = certificate(&["b.org", "a.org"], "n");
+        for (users, expected) in [
+            (&["x", "CN=n", "a.org", "b.org"][..], Some("b.org")),
+            (&["x", "CN=n", "a.org"], Some("a.org")),
+            (&["x", "CN=n"], Some("CN=n")),
+            (&["x", "n"], None),
+            (&[], None),
+        ] {
+            assert_eq!(auth(users).user_of(&certificate), expected, "{users:?}");
+        }
+        assert_eq!(Auth::Open.user_of(&certificate), None);
     }
 
     #[test]

@@ -374,9 +374,18 @@ impl Broker {
         let Some(client) = self.clients.get_mut(id) else {
             return;
         };
-        let Ok(connect) = Connect::read(json) else {
+        let Ok(mut connect) = Connect::read(json) else {
             return self.close(id, CloseReason::ProtocolViolation);
         };
+        if let Some(certificate) = &client.certificate
+            && self.auth.is_required()
+        {
+            // The certificate says who it is, whatever CONNECT says; a password of that user must be right all the same.
+            let Some(user) = self.auth.user_of(certificate) else {
+                return self.close(id, CloseReason::AuthenticationFailure);
+            };
+            connect.user = Some(user.to_owned());
+        }
         let verdict = self.auth.look(&connect);
         client.user = self
             .auth

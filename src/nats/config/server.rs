@@ -192,8 +192,11 @@ impl Tls {
                 "curve_preferences" | "cipher_suites" => {
                     value.array(&key)?;
                 }
-                "insecure"
-                | "allow_insecure_cipher_suites"
+                // It is about connections that nats-server itself makes.
+                "insecure" => {
+                    value.boolean(&key)?;
+                }
+                "allow_insecure_cipher_suites"
                 | "min_version"
                 | "connection_rate_limit"
                 | "pinned_certs"

@@ -28,12 +28,12 @@ const NAME_FORMS: [u8; 3] = [0x81, 0x82, 0x86];
 const ATTRIBUTES: [(u8, &str, bool); 9] = [
     (5, "SERIALNUMBER", true),
     (3, "CN", true),
-    (17, "POSTALCODE", false),
-    (9, "STREET", false),
-    (8, "ST", false),
-    (7, "L", false),
     (11, "OU", false),
     (10, "O", false),
+    (17, "POSTALCODE", false),
+    (9, "STREET", false),
+    (7, "L", false),
+    (8, "ST", false),
     (6, "C", false),
 ];
 
@@ -288,6 +288,8 @@ mod tests {
         let der = certificate(
             &[
                 (DnType::CountryName, "US"),
+                (DnType::StateOrProvinceName, "CA"),
+                (DnType::LocalityName, "Los Angeles"),
                 (DnType::OrganizationName, "Example, Inc."),
                 (DnType::OrganizationalUnitName, "CNCF"),
                 (DnType::CommonName, "#1 app "),
@@ -301,7 +303,7 @@ mod tests {
             ],
         );
         let names = CertificateNames::read(&der);
-        let subject = r"CN=\#1 app\ ,OU=CNCF,O=Example\, Inc.,C=US";
+        let subject = r"CN=\#1 app\ ,OU=CNCF,O=Example\, Inc.,L=Los Angeles,ST=CA,C=US";
         let with_dc = format!("{subject},DC=org");
         assert_eq!(
             names.candidates().collect::<Vec<_>>(),

@@ -6,6 +6,7 @@
 
 mod console;
 mod flags;
+mod https;
 mod pages;
 mod server;
 

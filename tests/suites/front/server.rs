@@ -11,7 +11,7 @@ use cim::http::{self, Access, Monitor, Scope};
 use cim::limits::{CONTROL_BATCHES, EVENT_BATCHES, LOG_BATCHES, MONITOR_QUESTIONS};
 use cim::metrics::Metrics;
 use cim::nats::Limits;
-use cim::nats::config::ServerConfig;
+use cim::nats::config::{Listen, ServerConfig};
 use cim::nats::info::{self, Info};
 use cim::nats::monitor::Asker;
 use cim::nats::tls::{HandshakeFirst, Tls, TlsOptions};
@@ -22,6 +22,7 @@ use cim::threads::nats_server::{NatsServer, Senders, Stop, WAKER};
 use cim::threads::spawn::{Notice, spawn};
 use crossbeam_channel::{Sender, bounded, never, select};
 
+use crate::https;
 use crate::pages::Pages;
 
 /// What nats-server has by default, where its own tests look at it.
@@ -34,6 +35,7 @@ pub struct Server {
     listener: TcpListener,
     address: SocketAddr,
     monitor: Option<TcpListener>,
+    https: Option<TcpListener>,
     server_id: String,
     config: ServerConfig,
     metrics: Arc<Metrics>,
@@ -53,19 +55,20 @@ impl Server {
     /// # Errors
     /// The host is not known, or the port cannot be had.
     pub fn listen(config: ServerConfig) -> Result<Self, Box<dyn Error>> {
-        if config.https.is_some() {
-            return Err("monitoring with TLS is not supported by this server".into());
-        }
         let host = config.host.as_deref().unwrap_or(HOST);
         let listener = bind(host, config.port.unwrap_or(PORT))?;
-        let monitor = config.http.as_ref().map(|http| {
-            let host = http.host.as_deref().unwrap_or(host);
-            bind(host, http.port)
-        });
+        let bind_monitor =
+            |listen: &Listen| bind(listen.host.as_deref().unwrap_or(host), listen.port);
+        let mut monitor = config.http.as_ref().map(bind_monitor).transpose()?;
+        let https = config.https.as_ref().map(bind_monitor).transpose()?;
+        if https.is_some() && monitor.is_none() {
+            monitor = Some(bind("127.0.0.1", 0)?);
+        }
         Ok(Self {
             address: listener.local_addr()?,
             listener,
-            monitor: monitor.transpose()?,
+            monitor,
+            https,
             server_id: info::server_id(),
             config,
             metrics: Arc::new(Metrics::new("nats-server")?),
@@ -170,6 +173,10 @@ impl Server {
         let (questions_out, questions) = bounded(MONITOR_QUESTIONS);
         let limits = self.limits();
         let stop = Arc::new(Stop::default());
+        let tls = self.tls()?;
+        if let (Some(https), Some(tls), Some(pages)) = (self.https.take(), &tls, &self.monitor) {
+            https::start(https, tls.config(), pages.local_addr()?)?;
+        }
         let server = NatsServer {
             poll,
             waker: Arc::clone(&waker),
@@ -179,7 +186,7 @@ impl Server {
             // Nobody publishes on EVENT-NOTIFICATION.
             notifications: notifications(limits.payload_bytes, wake()).1,
             questions,
-            tls: self.tls()?,
+            tls,
             limits,
             senders: Senders {
                 log,

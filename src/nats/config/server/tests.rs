@@ -179,7 +179,7 @@ fn what_the_server_cannot_follow_is_refused() {
         ("tls {}", "needs a cert_file and a key_file"),
         ("tls {cert_file a}", "needs a cert_file and a key_file"),
         (
-            "tls {cert_file a, key_file b, insecure: true}",
+            "tls {cert_file a, key_file b, pinned_certs: []}",
             "not supported",
         ),
         (
