@@ -107,6 +107,7 @@ impl Auth {
         let mut alternative = certificate.alternative.iter();
         alternative
             .find_map(named)
+            .or_else(|| users().find(|user| certificate.is_subject_in_order(user)))
             .or_else(|| users().find(|user| certificate.is_subject(user)))
             .or_else(|| certificate.subject.iter().find_map(named))
     }

@@ -10,7 +10,7 @@ pub struct CertificateNames {
     pub alternative: Vec<String>,
     /// The subject as text, as Go writes it; one with the domain components behind it comes first.
     pub subject: Vec<String>,
-    /// Type and value of each part of the subject.
+    /// Type and value of each part of the subject, the last one first, as a distinguished name is written (RFC 4514).
     parts: Vec<(String, String)>,
 }
 
@@ -57,6 +57,11 @@ impl CertificateNames {
             .map(String::as_str)
     }
 
+    /// `user` is the distinguished name (`CN=a,OU=b`) of the certificate's subject: its parts in their order.
+    pub fn is_subject_in_order(&self, user: &str) -> bool {
+        !self.parts.is_empty() && parse_name(user).as_ref() == Some(&self.parts)
+    }
+
     /// `user` is a distinguished name (`CN=a,OU=b`) with the parts of the certificate's subject, in any order.
     pub fn is_subject(&self, user: &str) -> bool {
         let Some(mut wanted) = parse_name(user) else {
@@ -88,6 +93,18 @@ impl CertificateNames {
                 .map(|(_, value)| value.as_str())
                 .collect()
         };
+        let name_of = |kind: &[u8]| {
+            let arc = kind.strip_prefix(&[0x55, 4]);
+            let mut known = ATTRIBUTES.iter();
+            match known.find(|(known, _, _)| arc == Some(&[*known])) {
+                Some((_, name, _)) => Some(*name),
+                None => (kind == DOMAIN_COMPONENT).then_some("DC"),
+            }
+        };
+        let parts = found.iter().rev();
+        self.parts = parts
+            .filter_map(|(kind, value)| Some((name_of(kind)?.to_owned(), value.clone())))
+            .collect();
         let components = of(DOMAIN_COMPONENT);
         let mut groups = Vec::new();
         for (arc, name, is_single) in ATTRIBUTES {
@@ -95,11 +112,6 @@ impl CertificateNames {
             if is_single {
                 values = values.pop().into_iter().collect();
             }
-            self.parts.extend(
-                of(&[0x55, 4, arc])
-                    .iter()
-                    .map(|v| (name.into(), (*v).into())),
-            );
             let values: Vec<_> = values
                 .iter()
                 .map(|v| format!("{name}={}", escaped(v)))
@@ -108,8 +120,6 @@ impl CertificateNames {
                 groups.push(values.join("+"));
             }
         }
-        self.parts
-            .extend(components.iter().map(|v| ("DC".into(), (*v).into())));
         let subject = groups.join(",");
         if !components.is_empty() {
             let components: Vec<_> = components.iter().map(|v| format!("DC={v}")).collect();
@@ -331,6 +341,7 @@ mod tests {
         for (user, expected) in [
             (r"CN=a\,b,O=o,DC=org", true),
             (r"dc=org, o=o, cn=a\,b", true),
+            (r"DC=org,O=o,CN=a\,b", true),
             (r"O=o+CN=a\,b,DC=org", true),
             (r"CN=a\,b,O=o", false),
             (r"CN=a\,b,O=o,DC=org,DC=org", false),
@@ -342,6 +353,8 @@ mod tests {
             (r"CN=\", false),
         ] {
             assert_eq!(names.is_subject(user), expected, "{user}");
+            let in_order = user.to_lowercase().starts_with("dc");
+            assert_eq!(names.is_subject_in_order(user), in_order, "{user}");
         }
         assert!(!CertificateNames::read(b"").is_subject(""));
     }
