@@ -56,10 +56,10 @@ struct Server {
 
 impl Server {
     fn start() -> Self {
-        Self::start_with(None)
+        Self::start_with(None, Limits::default())
     }
 
-    fn start_with(tls: Option<Arc<Tls>>) -> Self {
+    fn start_with(tls: Option<Arc<Tls>>, limits: Limits) -> Self {
         let poll = mio::Poll::new().unwrap();
         let waker = Arc::new(mio::Waker::new(poll.registry(), WAKER).unwrap());
         let wakes = Arc::new(AtomicU64::new(0));
@@ -91,7 +91,7 @@ impl Server {
             info: Info::new(String::new(), String::new(), address, 1 << 20),
             auth: Auth::Open,
             tls,
-            limits: Limits::default(),
+            limits,
             senders: Senders {
                 log: log_out,
                 events: events_out,
@@ -425,7 +425,10 @@ fn with_tls(change: impl FnOnce(&mut TlsOptions)) -> (Server, Arc<rustls::Client
     let mut options = TlsOptions::new(file("server.pem"), file("server.key"));
     change(&mut options);
     let config = tls::client_config(dir.path(), "server.ca", None);
-    let server = Server::start_with(Some(Arc::new(Tls::load(options).unwrap())));
+    let server = Server::start_with(
+        Some(Arc::new(Tls::load(options).unwrap())),
+        Limits::default(),
+    );
     (server, config)
 }
 
@@ -537,4 +540,39 @@ fn over_tls_who_waits_for_room_is_held_and_loses_nothing() {
     let expected: String = (0..100).map(|n| format!("{n:03}")).collect();
     assert_eq!(&got[full..], expected.as_bytes());
     lines.expect("PONG");
+}
+
+#[test]
+fn a_client_that_is_never_quiet_gets_its_first_ping_and_no_other() {
+    let interval = Duration::from_millis(200);
+    let limits = Limits {
+        ping_interval: interval,
+        ..Limits::default()
+    };
+    let server = Server::start_with(None, limits);
+    let mut client = server.client();
+    let mut lines = BufReader::new(client.try_clone().unwrap());
+    let opened = Instant::now();
+    let (mut pings, mut pongs) = (0, 0);
+    // Each answer is waited for, so that the client is as busy as the machine lets it be, and not more.
+    while opened.elapsed() < 4 * interval || pings == 0 {
+        assert!(opened.elapsed() < PATIENCE, "no PING");
+        let asked = Instant::now();
+        client.write_all(b"PING\r\n").unwrap();
+        let before = pongs;
+        while pongs == before {
+            let mut line = String::new();
+            lines.read_line(&mut line).unwrap();
+            match line.trim_end() {
+                "PING" => pings += 1,
+                "PONG" => pongs += 1,
+                _ => assert!(line.starts_with("INFO"), "{line}"),
+            }
+        }
+        if asked.elapsed() > interval / 2 {
+            // The machine was elsewhere: the server may take it for quiet.
+            return;
+        }
+    }
+    assert_eq!(pings, 1);
 }

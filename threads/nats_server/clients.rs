@@ -184,15 +184,16 @@ impl Loop {
                 }
             }
             if now >= connection.next_ping {
-                // Who has sent something lately is alive; who is held back cannot answer.
-                if now.duration_since(connection.last_in) >= limits.ping_interval
-                    && connection.turn != Turn::Held
-                {
+                // Who has sent something lately is alive, but gets its first PING in time all the same, as from nats-server, which
+                // measures the way there and back; who is held back cannot answer.
+                let is_quiet = now.duration_since(connection.last_in) >= limits.ping_interval;
+                if (is_quiet || !connection.is_pinged) && connection.turn != Turn::Held {
                     if connection.publisher.pings_outstanding >= limits.pings_outstanding {
                         marked.push((id, CloseReason::StaleConnection));
                         continue;
                     }
                     connection.publisher.pings_outstanding += 1;
+                    connection.is_pinged = true;
                     self.broker.ping(id);
                 }
                 connection.next_ping = now + limits.ping_interval;

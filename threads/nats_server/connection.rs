@@ -50,6 +50,8 @@ pub(super) struct Connection {
     pub ready_since: Instant,
     pub last_in: Instant,
     pub next_ping: Instant,
+    /// It has got a PING.
+    pub is_pinged: bool,
     /// Since when the client takes nothing although something waits for it.
     pub blocked_since: Option<Instant>,
     pub peer: SocketAddr,
@@ -79,6 +81,7 @@ impl Connection {
             ready_since: now,
             last_in: now,
             next_ping,
+            is_pinged: false,
             blocked_since: None,
             peer,
         }
