@@ -68,6 +68,9 @@ const RENAMED: [(&str, &str); 11] = [
 /// Suites use fixed ports, and both CPUs: one at a time.
 static TURN: Mutex<()> = Mutex::new(());
 
+/// Failed tests that may try again: more than so many are no accident.
+const TRIED_AGAIN: usize = 3;
+
 /// What became of a test.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Verdict {
@@ -93,23 +96,28 @@ pub fn passes(suite: &Suite) {
 
     let started = Instant::now();
     let log_path = work().join(format!("{}.log", suite.name));
-    let mut log = File::create(&log_path).unwrap();
-    let mut verdicts = BTreeMap::new();
-    let mut left = wanted.clone();
-    while !left.is_empty() && started.elapsed() < suite.time {
-        let end = started + suite.time;
-        tests(
-            suite,
-            &binary,
-            &folder,
-            &front,
-            &left,
-            end,
-            &mut log,
-            &mut verdicts,
-        );
-        left.retain(|name| !verdicts.contains_key(*name));
+    let mut run = Run {
+        suite,
+        binary: &binary,
+        folder: &folder,
+        front: &front,
+        end: started + suite.time,
+        log: File::create(&log_path).unwrap(),
+        verdicts: BTreeMap::new(),
+    };
+    let left = run.all(wanted.clone());
+    // Some measure tens of milliseconds, which a busy machine does not have: a few may try again, while nothing else runs.
+    let failed = |run: &Run<'_>| -> Vec<&str> {
+        let is_bad = |name: &&str| run.verdicts.get(*name) == Some(&Verdict::Fail);
+        wanted.iter().copied().filter(is_bad).collect()
+    };
+    let again = failed(&run);
+    if (1..=TRIED_AGAIN).contains(&again.len()) {
+        println!("{}: once more {again:?}", suite.name);
+        run.verdicts.retain(|_, verdict| *verdict != Verdict::Fail);
+        run.all(again);
     }
+    let verdicts = &run.verdicts;
     let count = |wanted| {
         verdicts
             .values()
@@ -307,94 +315,106 @@ fn apart() -> Option<Command> {
     Some(command)
 }
 
-/// Runs the tests in one process until it ends, or one of them takes too long.
-#[expect(
-    clippy::too_many_arguments,
-    reason = "one call site; a struct would only name them twice"
-)]
-fn tests(
-    suite: &Suite,
-    binary: &Path,
-    folder: &Path,
-    front: &Path,
-    names: &[&str],
+/// A suite under way.
+struct Run<'a> {
+    suite: &'a Suite,
+    binary: &'a Path,
+    folder: &'a Path,
+    front: &'a Path,
     end: Instant,
-    log: &mut File,
-    verdicts: &mut BTreeMap<String, Verdict>,
-) {
-    let mut command = match apart() {
-        Some(mut command) => {
-            command.arg(binary);
-            command
+    log: File,
+    verdicts: BTreeMap<String, Verdict>,
+}
+
+impl Run<'_> {
+    /// Runs the tests, in further processes when one ends; returns those that were not reached.
+    fn all<'n>(&mut self, names: Vec<&'n str>) -> Vec<&'n str> {
+        let mut left = names;
+        while !left.is_empty() && Instant::now() < self.end {
+            self.process(&left);
+            left.retain(|name| !self.verdicts.contains_key(*name));
         }
-        None => Command::new(binary),
-    };
-    let temporary = tempfile::tempdir().unwrap();
-    command
-        .args(["-test.v=test2json", "-test.timeout=0", "-test.run"])
-        .arg(format!("^({})$", names.join("|")))
-        .current_dir(folder)
-        .env("NATS_FRONT", front)
-        .env("TMPDIR", temporary.path())
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(log.try_clone().unwrap())
-        .process_group(0);
-    let mut child = command.spawn().unwrap();
-    let lines = super::harness::lines(child.stdout.take().unwrap());
-    let mut current: Option<String> = None;
-    let mut hung = false;
-    loop {
-        let limit = suite
-            .test_time
-            .min(end.saturating_duration_since(Instant::now()));
-        let line = match lines.recv_timeout(limit) {
-            Ok(line) => line,
-            Err(std::sync::mpsc::RecvTimeoutError::Disconnected) => break,
-            Err(std::sync::mpsc::RecvTimeoutError::Timeout) => {
-                hung = true;
-                break;
-            }
-        };
-        writeln!(log, "{line}").unwrap();
-        // A test that prints without a line end is no reason to miss its verdict.
-        let mark = line.rsplit('\x16').next().unwrap_or_default();
-        if let Some(name) = mark.strip_prefix("=== RUN ").map(str::trim) {
-            if !name.contains('/') {
-                current = Some(name.to_owned());
-            }
-            continue;
-        }
-        for (start, verdict) in [
-            ("--- PASS: ", Verdict::Pass),
-            ("--- SKIP: ", Verdict::Skip),
-            ("--- FAIL: ", Verdict::Fail),
-        ] {
-            let name = mark
-                .strip_prefix(start)
-                .and_then(|rest| rest.split(' ').next());
-            if let Some(name) = name.filter(|name| !name.contains('/')) {
-                verdicts.insert(name.to_owned(), verdict);
-                current = None;
-            }
-        }
+        left
     }
-    // Whatever is left of it, its servers too.
-    let group = rustix::process::Pid::from_child(&child);
-    let _ = rustix::process::kill_process_group(group, rustix::process::Signal::KILL);
-    let status = child.wait().unwrap();
-    let guilty = current.or_else(|| {
-        let none = !names.iter().any(|name| verdicts.contains_key(*name));
-        none.then(|| names.first().map(|name| (*name).to_owned()))
-            .flatten()
-    });
-    if let Some(name) = guilty {
-        let why = if hung {
-            "takes too long"
-        } else {
-            "has ended the tests"
+
+    /// Runs the tests in one process until it ends, or one of them takes too long.
+    fn process(&mut self, names: &[&str]) {
+        let (suite, end) = (self.suite, self.end);
+        let (log, verdicts) = (&mut self.log, &mut self.verdicts);
+        let mut command = match apart() {
+            Some(mut command) => {
+                command.arg(self.binary);
+                command
+            }
+            None => Command::new(self.binary),
         };
-        writeln!(log, "{name} {why}: {status}").unwrap();
-        verdicts.insert(name, Verdict::Fail);
+        let temporary = tempfile::tempdir().unwrap();
+        command
+            .args(["-test.v=test2json", "-test.timeout=0", "-test.run"])
+            .arg(format!("^({})$", names.join("|")))
+            .current_dir(self.folder)
+            .env("NATS_FRONT", self.front)
+            .env("TMPDIR", temporary.path())
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(log.try_clone().unwrap())
+            .process_group(0);
+        let mut child = command.spawn().unwrap();
+        let lines = super::harness::lines(child.stdout.take().unwrap());
+        let mut current: Option<String> = None;
+        let mut hung = false;
+        loop {
+            let limit = suite
+                .test_time
+                .min(end.saturating_duration_since(Instant::now()));
+            let line = match lines.recv_timeout(limit) {
+                Ok(line) => line,
+                Err(std::sync::mpsc::RecvTimeoutError::Disconnected) => break,
+                Err(std::sync::mpsc::RecvTimeoutError::Timeout) => {
+                    hung = true;
+                    break;
+                }
+            };
+            writeln!(log, "{line}").unwrap();
+            // A test that prints without a line end is no reason to miss its verdict.
+            let mark = line.rsplit('\x16').next().unwrap_or_default();
+            if let Some(name) = mark.strip_prefix("=== RUN ").map(str::trim) {
+                if !name.contains('/') {
+                    current = Some(name.to_owned());
+                }
+                continue;
+            }
+            for (start, verdict) in [
+                ("--- PASS: ", Verdict::Pass),
+                ("--- SKIP: ", Verdict::Skip),
+                ("--- FAIL: ", Verdict::Fail),
+            ] {
+                let name = mark
+                    .strip_prefix(start)
+                    .and_then(|rest| rest.split(' ').next());
+                if let Some(name) = name.filter(|name| !name.contains('/')) {
+                    verdicts.insert(name.to_owned(), verdict);
+                    current = None;
+                }
+            }
+        }
+        // Whatever is left of it, its servers too.
+        let group = rustix::process::Pid::from_child(&child);
+        let _ = rustix::process::kill_process_group(group, rustix::process::Signal::KILL);
+        let status = child.wait().unwrap();
+        let guilty = current.or_else(|| {
+            let none = !names.iter().any(|name| verdicts.contains_key(*name));
+            none.then(|| names.first().map(|name| (*name).to_owned()))
+                .flatten()
+        });
+        if let Some(name) = guilty {
+            let why = if hung {
+                "takes too long"
+            } else {
+                "has ended the tests"
+            };
+            writeln!(log, "{name} {why}: {status}").unwrap();
+            verdicts.insert(name, Verdict::Fail);
+        }
     }
 }
