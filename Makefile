@@ -37,7 +37,7 @@ test: build-tools ## unit, property and whole-daemon tests; needs no network and
 	$(CARGO) test $(LOCKED)
 
 .PHONY: integration-test
-integration-test: integration-tools ## the daemon with stock NATS clients, Prometheus, etcd, Kafka and rsyslog (WITHOUT="java ..." leaves some out, not on CI)
+integration-test: integration-tools ## the daemon with stock NATS clients, suites of NATS itself, Prometheus, etcd, Kafka and rsyslog (WITHOUT="java ..." leaves some out, not on CI)
 	PATH="$$PATH:$(abspath $(CARGO_TARGET_DIR))/tools/usr/bin" $(CARGO) test $(LOCKED) --tests --no-fail-fast -- --ignored $(foreach tool,$(WITHOUT),--skip with_$(tool)_)
 
 .PHONY: check
