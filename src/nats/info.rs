@@ -47,6 +47,9 @@ pub struct Info {
     /// The server is about to end: clients finish what they are at.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub ldm: bool,
+    /// What users with a key sign; for each client another one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub nonce: Option<String>,
     /// Number of this client.
     pub client_id: u64,
     /// Address of this client.
@@ -91,6 +94,7 @@ impl Info {
             tls_available: false,
             max_payload,
             ldm: false,
+            nonce: None,
             client_id: 0,
             client_ip: String::new(),
         }
@@ -107,10 +111,11 @@ impl Info {
     }
 
     /// The whole protocol line for one client.
-    pub fn line(&self, client_id: u64, client_ip: &str) -> Vec<u8> {
+    pub fn line(&self, client_id: u64, client_ip: &str, nonce: Option<&str>) -> Vec<u8> {
         let info = Self {
             client_id,
             client_ip: client_ip.to_owned(),
+            nonce: nonce.map(str::to_owned),
             ..self.clone()
         };
         let mut line = b"INFO ".to_vec();
@@ -143,6 +148,10 @@ pub struct Connect {
     pub user: Option<String>,
     /// Password.
     pub pass: Option<String>,
+    /// Public key.
+    pub nkey: Option<String>,
+    /// Signature of the nonce by its owner, base64.
+    pub sig: Option<String>,
     /// Token.
     pub auth_token: Option<String>,
     /// The client's own name.
@@ -164,6 +173,8 @@ impl Default for Connect {
             protocol: 0,
             user: None,
             pass: None,
+            nkey: None,
+            sig: None,
             auth_token: None,
             name: None,
             lang: None,

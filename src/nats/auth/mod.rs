@@ -1,5 +1,6 @@
 //! Who may connect, and what they may do. By default everybody on loopback, and everything (CONTRACT section 2).
 
+mod nkey;
 mod password;
 mod permissions;
 
@@ -8,6 +9,7 @@ use std::sync::Arc;
 use super::info::Connect;
 use super::tls::CertificateNames;
 use crate::secret::Secret;
+pub use nkey::new_nonce;
 pub use password::Password;
 pub use permissions::{Permissions, Responses, Rules};
 
@@ -33,12 +35,21 @@ pub struct Authorization {
 /// One user.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct User {
-    /// Its name.
+    /// Its name; its public key when that is its credential.
     pub name: String,
-    /// Its password.
-    pub password: Password,
+    /// What it must show.
+    pub credential: Credential,
     /// What it may do; `None`: everything.
     pub permissions: Option<Arc<Permissions>>,
+}
+
+/// What a user must show.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Credential {
+    /// Its password.
+    Password(Password),
+    /// Its signature of the nonce in INFO: the user's name is the public key (nats-server: `nkey`).
+    Key,
 }
 
 /// What the look at a CONNECT says.
@@ -77,7 +88,7 @@ impl Auth {
         Self::Required(Arc::new(Authorization {
             users: vec![User {
                 name,
-                password: Password::new(password),
+                credential: Credential::Password(Password::new(password)),
                 permissions: None,
             }],
             token: None,
@@ -97,6 +108,12 @@ impl Auth {
         !matches!(self, Self::Open)
     }
 
+    /// Some user shows a signature: INFO must carry a nonce.
+    pub fn needs_nonce(&self) -> bool {
+        let is_key = |user: &User| user.credential == Credential::Key;
+        matches!(self, Self::Required(authorization) if authorization.users.iter().any(is_key))
+    }
+
     /// Which user the holder of this certificate is, in the order in which nats-server looks for one.
     pub fn user_of(&self, certificate: &CertificateNames) -> Option<&str> {
         let Self::Required(authorization) = self else {
@@ -112,19 +129,33 @@ impl Auth {
             .or_else(|| certificate.subject.iter().find_map(named))
     }
 
-    /// Whether the credentials of `connect` are right.
-    pub fn look(&self, connect: &Connect) -> Verdict {
+    /// Whether the credentials of `connect` are right. `nonce`: what the client was told in INFO, if anything.
+    pub fn look(&self, connect: &Connect, nonce: &str) -> Verdict {
         let Self::Required(authorization) = self else {
             return Verdict::Allowed(None);
         };
         let secret = |text: &Option<String>| Secret::new(text.clone().unwrap_or_default());
+        if let Some(key) = connect.nkey.as_ref().filter(|key| !key.is_empty()) {
+            let mut users = authorization.users.iter();
+            let user = users.find(|user| user.credential == Credential::Key && user.name == *key);
+            let signature = connect.sig.as_deref().unwrap_or_default();
+            return match user {
+                Some(user) if nkey::is_signed(key, nonce, signature) => {
+                    Verdict::Allowed(user.permissions.clone())
+                }
+                _ => Verdict::Denied,
+            };
+        }
         let (expected, given, permissions) = match &connect.user {
             Some(name) if !name.is_empty() => {
                 let mut users = authorization.users.iter();
                 let Some(user) = users.find(|user| user.name == *name) else {
                     return Verdict::Denied;
                 };
-                (&user.password, &connect.pass, user.permissions.clone())
+                let Credential::Password(password) = &user.credential else {
+                    return Verdict::Denied;
+                };
+                (password, &connect.pass, user.permissions.clone())
             }
             _ => match &authorization.token {
                 Some(token) => (token, &connect.auth_token, None),
@@ -148,7 +179,7 @@ mod tests {
     use super::*;
 
     fn outcome(auth: &Auth, connect: &Connect) -> bool {
-        let verdict = match auth.look(connect) {
+        let verdict = match auth.look(connect, "") {
             Verdict::Check(check) => check.run(),
             verdict => verdict,
         };
@@ -199,7 +230,7 @@ mod tests {
         let auth = |names: &[&str]| {
             let user = |name: &&str| User {
                 name: (*name).into(),
-                password: Password::new(Secret::default()),
+                credential: Credential::Password(Password::new(Secret::default())),
                 permissions: None,
             };
             Auth::Required(Arc::new(Authorization {
@@ -225,7 +256,7 @@ mod tests {
         let permissions = Arc::new(Permissions::default());
         let user = |name: &str, password: &str| User {
             name: name.into(),
-            password: Password::new(Secret::new(password)),
+            credential: Credential::Password(Password::new(Secret::new(password))),
             permissions: Some(Arc::clone(&permissions)),
         };
         let hash = bcrypt::hash("p", 4).unwrap();
@@ -238,10 +269,10 @@ mod tests {
             serde_json::from_value::<Connect>(json).unwrap()
         };
         assert!(matches!(
-            auth.look(&connect("a")),
+            auth.look(&connect("a"), ""),
             Verdict::Allowed(Some(_))
         ));
-        let Verdict::Check(check) = auth.look(&connect("b")) else {
+        let Verdict::Check(check) = auth.look(&connect("b"), "") else {
             panic!("not put off");
         };
         assert!(!format!("{check:?}").contains("\"p\""));

@@ -14,7 +14,7 @@ use slab::Slab;
 use answers::Answers;
 pub use outbound::Outbound;
 
-use super::auth::{Auth, Check, Permissions, Verdict};
+use super::auth::{Auth, Check, Permissions, Verdict, new_nonce};
 use super::info::{Connect, Info};
 use super::monitor::{SubInfo, SublistStats};
 use super::parser::{Op, Publish};
@@ -60,6 +60,8 @@ impl Subscription {
 pub struct Client {
     /// Its number, counted from the start of the server.
     pub number: u64,
+    /// What it was told to sign.
+    nonce: Option<String>,
     ip: String,
     /// What it said in its last CONNECT.
     pub connect: Connect,
@@ -172,8 +174,11 @@ impl Broker {
     pub fn add(&mut self, ip: &str) -> ClientId {
         let number = self.next_number;
         self.next_number += 1;
+        let nonce = self.auth.needs_nonce().then(new_nonce);
+        let line = self.info.line(number, ip, nonce.as_deref());
         let id = self.clients.insert(Client {
             number,
+            nonce,
             ip: ip.to_owned(),
             connect: Connect::default(),
             authorised: !self.auth.is_required(),
@@ -188,7 +193,6 @@ impl Broker {
             in_dirty: false,
             closing: false,
         });
-        let line = self.info.line(number, ip);
         self.send(id, &[&line]);
         if self.clients.len() > self.limits.connections {
             self.close(id, CloseReason::MaxConnectionsExceeded);
@@ -203,7 +207,13 @@ impl Broker {
             .clients
             .iter()
             .filter(|(_, client)| client.authorised && client.connect.protocol >= 1)
-            .map(|(id, client)| (id, self.info.line(client.number, &client.ip)))
+            .map(|(id, client)| {
+                (
+                    id,
+                    self.info
+                        .line(client.number, &client.ip, client.nonce.as_deref()),
+                )
+            })
             .collect();
         for (id, line) in told {
             self.send(id, &[&line]);
@@ -386,16 +396,19 @@ impl Broker {
             };
             connect.user = Some(user.to_owned());
         }
-        let verdict = self.auth.look(&connect);
+        let nonce = client.nonce.as_deref().unwrap_or_default();
+        let verdict = self.auth.look(&connect, nonce);
         client.user = self
             .auth
             .is_required()
-            .then(|| connect.user.clone())
+            .then(|| connect.nkey.clone().or_else(|| connect.user.clone()))
             .flatten();
         // Credentials have served their purpose; the rest is kept.
         client.connect = Connect {
             user: None,
             pass: None,
+            nkey: None,
+            sig: None,
             auth_token: None,
             // Who was told that there are none does not get any.
             headers: connect.headers && self.info.headers,

@@ -1,7 +1,7 @@
 //! Tests of the broker: what each operation does, by tables and scenarios.
 
 use super::*;
-use crate::nats::auth::{Authorization, Password, Responses, Rules, User};
+use crate::nats::auth::{Authorization, Credential, Password, Responses, Rules, User};
 use crate::nats::parser::{ParseLimits, Step, next_op};
 use crate::secret::Secret;
 
@@ -275,12 +275,12 @@ fn limited(permissions: Permissions, hashed: bool) -> Auth {
         users: vec![
             User {
                 name: "limited".into(),
-                password: Password::new(Secret::new(password)),
+                credential: Credential::Password(Password::new(Secret::new(password))),
                 permissions: Some(Arc::new(permissions)),
             },
             User {
                 name: "free".into(),
-                password: Password::new(Secret::new("p")),
+                credential: Credential::Password(Password::new(Secret::new("p"))),
                 permissions: None,
             },
         ],
@@ -508,7 +508,7 @@ fn subscriptions_and_connections_are_bounded() {
 
 #[test]
 fn info_is_what_clients_look_for() {
-    let line = info().line(5, "127.0.0.1");
+    let line = info().line(5, "127.0.0.1", None);
     let text = std::str::from_utf8(&line).unwrap();
     let json: serde_json::Value = serde_json::from_str(
         text.strip_prefix("INFO ")
@@ -529,4 +529,38 @@ fn info_is_what_clients_look_for() {
         (&json["headers"], &json["client_ip"], &json["client_id"]),
         (&true.into(), &"127.0.0.1".into(), &5.into())
     );
+}
+
+#[test]
+fn a_user_with_a_key_signs_what_it_was_told() {
+    use base64::Engine as _;
+    let pair = nkeys::KeyPair::new_user();
+    let auth = Auth::Required(Arc::new(Authorization {
+        users: vec![User {
+            name: pair.public_key(),
+            credential: Credential::Key,
+            permissions: None,
+        }],
+        token: None,
+    }));
+    let mut bench = Bench::new(Limits::default(), auth);
+    for is_right in [true, false] {
+        let id = bench.0.add("");
+        let line = bench.out(id);
+        let info: serde_json::Value = serde_json::from_str(&line["INFO ".len()..]).unwrap();
+        let nonce = info["nonce"].as_str().unwrap();
+        let signed = if is_right { nonce } else { "another nonce" };
+        let signature = pair.sign(signed.as_bytes()).unwrap();
+        let signature = base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(signature);
+        let key = pair.public_key();
+        bench.send(
+            id,
+            &format!("CONNECT {{\"nkey\":\"{key}\",\"sig\":\"{signature}\",\"verbose\":true}}\r\n"),
+        );
+        let answer = match is_right {
+            true => "+OK\r\n",
+            false => "-ERR 'Authorization Violation'\r\n",
+        };
+        assert_eq!(bench.out(id), answer);
+    }
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::error::{ConfigError, Fault, Place};
 use super::value::{Block, Kind, Value};
 use super::{Sources, read};
-use crate::nats::auth::{self, Auth, Password, Permissions, Responses, Rules};
+use crate::nats::auth::{self, Auth, Credential, Password, Permissions, Responses, Rules};
 use crate::nats::subject;
 use crate::secret::Secret;
 
@@ -66,15 +66,17 @@ impl Authorization {
         Ok(authorization)
     }
 
-    /// What a server makes of it. Users with keys are left out.
+    /// What a server makes of it.
     pub fn auth(&self) -> Auth {
         if !self.is_required() {
             return Auth::Open;
         }
-        let users = self.users.iter().filter(|user| user.nkey.is_none());
-        let users = users.map(|user| auth::User {
-            name: user.name.clone(),
-            password: Password::new(user.password.clone()),
+        let users = self.users.iter().map(|user| auth::User {
+            name: user.nkey.as_ref().unwrap_or(&user.name).clone(),
+            credential: match user.nkey {
+                Some(_) => Credential::Key,
+                None => Credential::Password(Password::new(user.password.clone())),
+            },
             permissions: user.permissions.clone().map(Arc::new),
         });
         Auth::Required(Arc::new(auth::Authorization {

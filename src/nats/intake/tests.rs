@@ -4,7 +4,7 @@ use super::*;
 use crate::limits::ACKS_WAITING;
 use crate::nats::Limits;
 use crate::nats::auth::Auth;
-use crate::nats::auth::{Authorization, Password, Permissions, Rules, User};
+use crate::nats::auth::{Authorization, Credential, Password, Permissions, Rules, User};
 use crate::nats::info::Info;
 use crate::tap::Failure;
 use std::sync::Arc;
@@ -351,7 +351,7 @@ fn who_is_being_looked_at_waits_with_what_it_has_sent() {
 fn a_message_that_its_client_may_not_publish_does_not_reach_the_data_path() {
     let user = User {
         name: "u".into(),
-        password: Password::new(crate::secret::Secret::new("p")),
+        credential: Credential::Password(Password::new(crate::secret::Secret::new("p"))),
         permissions: Some(Arc::new(Permissions {
             publish: Rules {
                 allow: None,
