@@ -157,3 +157,40 @@ fn users_with_hashes_and_permissions_do_what_they_may() {
         "{own_log}"
     );
 }
+
+#[test]
+fn other_users_are_in_force_after_a_hangup_and_who_may_stay_stays() {
+    let dir = tempfile::tempdir().unwrap();
+    let users = dir.path().join("users.conf");
+    let write = |list: &str| {
+        std::fs::write(&users, format!("authorization {{ users: [{list}] }}")).unwrap()
+    };
+    write("{user: a, password: p1}, {user: b, password: p2}");
+    let mut cim = Cim::start(Options::new().env("CIM_NATS_AUTH_FILE", &users));
+    let connect = |user: &str, password: &str| {
+        let mut wire = NatsWire::open(cim.nats);
+        let connect = format!(
+            "CONNECT {{\"verbose\":false,\"user\":\"{user}\",\"pass\":\"{password}\"}}\r\nPING\r\n"
+        );
+        wire.send(connect.as_bytes());
+        wire
+    };
+    let (mut stays, mut goes) = (connect("a", "p1"), connect("b", "p2"));
+    stays.expect("PONG");
+    goes.expect("PONG");
+    write("{user: a, password: p1, permissions: {publish: {deny: x}}}, {user: c, password: p3}");
+    cim.signal(support::Signal::HUP);
+    goes.expect("-ERR 'Authorization Violation'");
+    goes.expect_closed();
+    connect("c", "p3").expect("PONG");
+    stays.send(b"PUB x 0\r\n\r\n");
+    stays.expect("-ERR 'Permissions Violation for Publish to \"x\"'");
+    // What cannot be read changes nothing.
+    write("{user: a");
+    cim.signal(support::Signal::HUP);
+    connect("c", "p3").expect("PONG");
+    stays.ping_pong();
+    cim.stop(support::Signal::TERM);
+    let own_log = String::from_utf8_lossy(&cim.text_of("cim")).into_owned();
+    assert!(own_log.contains("the old ones stay in force"), "{own_log}");
+}

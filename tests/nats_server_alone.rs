@@ -101,6 +101,7 @@ impl Server {
             event_progress: Arc::clone(&event_progress),
             control_progress: Arc::clone(&control_progress),
             notifications: outlet,
+            changes: crossbeam_channel::never(),
             questions: crossbeam_channel::never(),
             metrics: Arc::clone(&metrics),
             stop: Arc::clone(&stop),

@@ -24,6 +24,8 @@ use crate::interrupt::Interrupter;
 use crate::kube::Command;
 use crate::limits::{CONFIG_STOP_TIME, EVENTS_STOP_TIME, STOP_TIME};
 use crate::metrics::Metrics;
+use crate::nats::Change;
+use crate::nats::config::{Authorization, Files};
 use crate::nats::tls::Tls;
 use crate::own_log::OwnLog;
 use crate::settings::Store;
@@ -57,6 +59,7 @@ pub struct Daemon {
     nats_stop: Arc<Stop>,
     nats_waker: Arc<Waker>,
     nats_tls: Option<Arc<Tls>>,
+    nats_changes: Sender<Change>,
     http_stop: crate::threads::http_server::Stopper,
     /// `None` without Kubernetes.
     kubernetes_stop: Option<crate::threads::kubernetes::Stopper>,
@@ -139,6 +142,7 @@ impl Daemon {
                     // Else it would go on with the old etcd until its stream ends.
                     self.watch.cut();
                 }
+                self.reread_users();
                 self.delivery.wake();
                 self.events.wake();
                 self.consumer.wake();
@@ -150,6 +154,31 @@ impl Daemon {
                 Some(Cause::Signal(EndSignal::Interrupt))
             }
             Notice::Ended(name, _) => Some(Cause::Died(name)),
+        }
+    }
+
+    /// Users come and go; the last ones that could be read stay in force.
+    fn reread_users(&self) {
+        let options = &self.surroundings.options;
+        let Some(path) = &options.nats_auth_file else {
+            return;
+        };
+        match Authorization::read(path, &Files) {
+            Ok(authorization) => {
+                let change = Change {
+                    auth: authorization.auth(),
+                    limits: options.nats_limits.clone(),
+                };
+                // There is one on its way already: the next SIGHUP will do.
+                if self.nats_changes.try_send(change).is_ok() {
+                    let _ = self.nats_waker.wake();
+                    log::info!("users of the NATS server read again");
+                }
+            }
+            Err(error) => log::error!(
+                "users of the NATS server: {}; the old ones stay in force",
+                chain(&error)
+            ),
         }
     }
 

@@ -168,6 +168,7 @@ impl Daemon {
         };
         let (log_progress, event_progress) = (Progress::new(wake()), Progress::new(wake()));
         let control_progress = Progress::new(wake());
+        let (nats_changes, changes) = bounded(1);
         let (questions_out, questions) = bounded(MONITOR_QUESTIONS);
         let asker = Asker::new(questions_out, wake());
         let (notifier, outlet) = notifications(options.nats_limits.payload_bytes, wake());
@@ -402,6 +403,7 @@ impl Daemon {
             event_progress,
             control_progress,
             notifications: outlet,
+            changes,
             questions,
             metrics: Arc::clone(&metrics),
             stop: Arc::clone(&nats_stop),
@@ -474,6 +476,7 @@ impl Daemon {
             nats_stop,
             nats_waker,
             nats_tls,
+            nats_changes,
             http_stop,
             kubernetes_stop,
             to_kubernetes,

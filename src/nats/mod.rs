@@ -51,6 +51,15 @@ pub struct Limits {
     pub read_coalesce: std::time::Duration,
 }
 
+/// What can change while the server runs.
+#[derive(Debug, Clone)]
+pub struct Change {
+    /// Who may connect, and what for.
+    pub auth: auth::Auth,
+    /// The bounds.
+    pub limits: Limits,
+}
+
 impl Default for Limits {
     fn default() -> Self {
         use crate::limits as l;

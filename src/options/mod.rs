@@ -47,6 +47,8 @@ pub struct Options {
     pub nats_limits: nats::Limits,
     /// What NATS clients must give.
     pub nats_auth: Auth,
+    /// The file that says so, which can change while CIM runs.
+    pub nats_auth_file: Option<PathBuf>,
     /// Who may look at the monitoring pages of the NATS server.
     pub monitor: Access,
     /// TLS towards NATS clients; `None`: plain connections.

@@ -63,6 +63,7 @@ pub fn resolve(given: &Given) -> Resolved {
         paths: paths(r, standalone),
         nats_limits: nats_limits(r),
         nats_auth: nats_auth(r),
+        nats_auth_file: r.path_of_secret("CIM_NATS_AUTH_FILE"),
         monitor: match r.secret_file("CIM_MONITOR_TOKEN_FILE") {
             Some(token) => Access::Token(token),
             None if rest.ip().is_loopback() => Access::Open,

@@ -25,7 +25,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use crossbeam_channel::Sender;
+use crossbeam_channel::{Receiver, Sender};
 use mio::event::Event;
 use mio::net::TcpListener;
 use mio::{Events, Interest, Poll, Token, Waker};
@@ -37,7 +37,7 @@ use crate::nats::info::Info;
 use crate::nats::intake::{Intake, Way};
 use crate::nats::monitor::Questions;
 use crate::nats::tls::Tls;
-use crate::nats::{Broker, ClientId, CloseReason, Limits};
+use crate::nats::{Broker, Change, ClientId, CloseReason, Limits};
 use crate::notifications::Outlet;
 use crate::progress::Progress;
 use crate::random;
@@ -82,6 +82,8 @@ pub struct NatsServer {
     pub control_progress: Arc<Progress>,
     /// Messages on EVENT-NOTIFICATION; the waker says that there are some.
     pub notifications: Outlet,
+    /// Other users and bounds; the waker says that there are some.
+    pub changes: Receiver<Change>,
     /// Questions of the monitoring pages; the waker says that there are some.
     pub questions: Questions,
     /// Counters.
@@ -139,6 +141,7 @@ struct Loop {
     event_progress: Arc<Progress>,
     control_progress: Arc<Progress>,
     notifying: Notifying,
+    changes: Receiver<Change>,
     monitoring: Monitoring,
     metrics: Arc<Metrics>,
     stop: Arc<Stop>,
@@ -177,6 +180,7 @@ impl Loop {
             event_progress,
             control_progress,
             notifications,
+            changes,
             questions,
             metrics,
             stop,
@@ -205,6 +209,7 @@ impl Loop {
             event_progress,
             control_progress,
             notifying: Notifying::new(notifications),
+            changes,
             monitoring: Monitoring::new(questions, now),
             metrics,
             stop,
@@ -249,6 +254,10 @@ impl Loop {
             self.broker.set_now(self.now);
             for event in &events {
                 self.on_event(event);
+            }
+            if let Ok(change) = self.changes.try_recv() {
+                self.limits = change.limits.clone();
+                self.broker.change(change);
             }
             self.advance();
             if self.cooled_at.is_some_and(|at| at <= self.now) {

@@ -108,6 +108,22 @@ impl Auth {
         !matches!(self, Self::Open)
     }
 
+    /// What a client may do that is in as `user` by what was asked for `before`; `None`: it would not get in now.
+    pub fn keeps(&self, before: &Self, user: Option<&str>) -> Option<Option<Arc<Permissions>>> {
+        let (now, before) = match (self, before) {
+            (Self::Open, _) => return Some(None),
+            (Self::Required(_), Self::Open) => return None,
+            (Self::Required(now), Self::Required(before)) => (now, before),
+        };
+        let Some(name) = user else {
+            return (now.token.is_some() && now.token == before.token).then_some(None);
+        };
+        let find = |users: &'_ [User]| users.iter().position(|user| user.name == name);
+        let now = now.users.get(find(&now.users)?)?;
+        let before = before.users.get(find(&before.users)?)?;
+        (now.credential == before.credential).then(|| now.permissions.clone())
+    }
+
     /// Some user shows a signature: INFO must carry a nonce.
     pub fn needs_nonce(&self) -> bool {
         let is_key = |user: &User| user.credential == Credential::Key;
@@ -209,6 +225,36 @@ mod tests {
         let hash_itself = serde_json::json!({"user": "u", "pass": hash});
         let connect: Connect = serde_json::from_value(hash_itself).unwrap();
         assert!(!outcome(&hashed, &connect), "a hash is no password");
+    }
+
+    #[test]
+    fn who_may_stay_when_other_users_are_in_force() {
+        let user = |name: &str, password: &str| User {
+            name: name.into(),
+            credential: Credential::Password(Password::new(Secret::new(password))),
+            permissions: None,
+        };
+        let users = |users: Vec<User>, token: Option<&str>| {
+            Auth::Required(Arc::new(Authorization {
+                users,
+                token: token.map(|token| Password::new(Secret::new(token))),
+            }))
+        };
+        let before = users(vec![user("a", "1"), user("b", "2")], Some("t"));
+        let limited = User {
+            permissions: Some(Arc::default()),
+            ..user("a", "1")
+        };
+        let now = users(vec![limited, user("b", "3"), user("c", "4")], Some("t"));
+        assert!(matches!(now.keeps(&before, Some("a")), Some(Some(_))));
+        for gone in ["b", "c", "d"] {
+            assert!(now.keeps(&before, Some(gone)).is_none(), "{gone}");
+        }
+        assert!(now.keeps(&before, None).is_some());
+        assert!(users(Vec::new(), Some("x")).keeps(&before, None).is_none());
+        assert!(users(Vec::new(), None).keeps(&before, None).is_none());
+        assert!(now.keeps(&Auth::Open, None).is_none());
+        assert!(Auth::Open.keeps(&before, Some("b")).is_some());
     }
 
     #[test]

@@ -20,7 +20,7 @@ use super::monitor::{SubInfo, SublistStats};
 use super::parser::{Op, Publish};
 use super::sublist::{SubId, Sublist};
 use super::tls::CertificateNames;
-use super::{CloseReason, Limits, subject};
+use super::{Change, CloseReason, Limits, subject};
 
 /// Place of a client in the broker's table; reused after [`Broker::remove`].
 pub type ClientId = usize;
@@ -198,6 +198,37 @@ impl Broker {
             self.close(id, CloseReason::MaxConnectionsExceeded);
         }
         id
+    }
+
+    /// Others may connect from now on, within other bounds. Who would not get in any more is closed, and so are the last ones of those that
+    /// are too many.
+    pub fn change(&mut self, Change { auth, limits }: Change) {
+        let before = std::mem::replace(&mut self.auth, auth);
+        self.info.auth_required = self.auth.is_required();
+        self.limits = limits;
+        let mut refused = Vec::new();
+        for (id, client) in &mut self.clients {
+            // Who is not in yet is looked at when it comes to that.
+            if client.closing || (!client.authorised && self.auth.is_required()) {
+                continue;
+            }
+            match self.auth.keeps(&before, client.user.as_deref()) {
+                Some(permissions) => {
+                    client.authorised = true;
+                    client.permissions = permissions;
+                }
+                None => refused.push(id),
+            }
+        }
+        for id in refused {
+            self.close(id, CloseReason::AuthenticationFailure);
+        }
+        let open = self.clients.iter().filter(|(_, client)| !client.closing);
+        let mut open: Vec<_> = open.map(|(id, client)| (client.number, id)).collect();
+        open.sort_unstable();
+        for &(_, id) in open.iter().skip(self.limits.connections) {
+            self.close(id, CloseReason::MaxConnectionsExceeded);
+        }
     }
 
     /// Tells every client that understands it that the server is about to end (nats-server: lame duck mode).

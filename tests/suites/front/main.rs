@@ -1,7 +1,7 @@
 //! CIM's embedded NATS server behind the flags, configuration keys and signals of nats-server, so that foreign test suites run against
 //! it unchanged (tests/suites/README.md). Messages on LOG, EVENT, CONFIG and TEST count as stored at once. For tests: not in the image.
 //!
-//! SIGTERM and SIGINT end it, SIGHUP reads the configuration again (clients are disconnected and find the new one), SIGUSR2 is lame duck.
+//! SIGTERM and SIGINT end it, SIGHUP reads the configuration again (clients stay when users and the number of connections alone differ), SIGUSR2 is lame duck.
 #![allow(missing_docs)]
 
 mod console;
@@ -67,9 +67,7 @@ fn run(flags: &Flags) -> Result<(), Box<dyn Error>> {
         match notice {
             Notice::Signal(SIGHUP) => match read(flags) {
                 Ok(config) => {
-                    server.stop();
-                    server.reload(config);
-                    server.start(&notices_in)?;
+                    server.reload(config, &notices_in)?;
                     log::info!("Reloaded server configuration");
                 }
                 Err(error) => log::error!("Failed to reload server configuration: {error}"),

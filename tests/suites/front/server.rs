@@ -10,7 +10,7 @@ use cim::chain::chain;
 use cim::http::{self, Access, Monitor, Scope};
 use cim::limits::{CONTROL_BATCHES, EVENT_BATCHES, LOG_BATCHES, MONITOR_QUESTIONS};
 use cim::metrics::Metrics;
-use cim::nats::Limits;
+use cim::nats::{Change, Limits};
 use cim::nats::config::{Listen, ServerConfig};
 use cim::nats::info::{self, Info};
 use cim::nats::monitor::Asker;
@@ -43,6 +43,7 @@ pub struct Server {
 }
 
 struct Running {
+    changes: Sender<Change>,
     stop: Arc<Stop>,
     waker: Arc<mio::Waker>,
     monitor: Option<Stopper>,
@@ -86,9 +87,33 @@ impl Server {
         self.monitor.as_ref()?.local_addr().ok()
     }
 
-    /// For the next start. Address and port stay.
-    pub fn reload(&mut self, config: ServerConfig) {
-        self.config = config;
+    /// What differs is in force when this returns, or soon: users and the number of connections while clients go on, all else by a new start.
+    /// Address and port stay.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub fn reload(
+        &mut self,
+        config: ServerConfig,
+        notices: &Sender<Notice>,
+    ) -> Result<(), Box<dyn Error>> {
+        let before = std::mem::replace(&mut self.config, config);
+        let is_small = ServerConfig {
+            authorization: before.authorization.clone(),
+            max_connections: before.max_connections,
+            ..self.config.clone()
+        } == before;
+        let change = Change {
+            auth: self.config.authorization.auth(),
+            limits: self.limits(),
+        };
+        if is_small && let Some(running) = &self.running {
+            running.changes.send(change)?;
+            running.waker.wake()?;
+            return Ok(());
+        }
+        self.stop();
+        self.start(notices)
     }
 
     fn limits(&self) -> Limits {
@@ -170,6 +195,7 @@ impl Server {
         let (log, mut log_in) = bounded(LOG_BATCHES);
         let (events, mut events_in) = bounded(EVENT_BATCHES);
         let (control, mut control_in) = bounded(CONTROL_BATCHES);
+        let (changes, changes_in) = bounded(1);
         let (questions_out, questions) = bounded(MONITOR_QUESTIONS);
         let limits = self.limits();
         let stop = Arc::new(Stop::default());
@@ -185,6 +211,7 @@ impl Server {
             auth: self.config.authorization.auth(),
             // Nobody publishes on EVENT-NOTIFICATION.
             notifications: notifications(limits.payload_bytes, wake()).1,
+            changes: changes_in,
             questions,
             tls,
             limits,
@@ -238,6 +265,7 @@ impl Server {
             monitor = Some(stopper);
         }
         self.running = Some(Running {
+            changes,
             stop,
             waker,
             monitor,
