@@ -64,7 +64,7 @@ fn run(start: Start) -> ExitCode {
     match Daemon::start(start) {
         Ok(daemon) => {
             let version = env!("CARGO_PKG_VERSION");
-            let (nats, rest) = (daemon.nats, daemon.rest);
+            let (nats, rest) = (&daemon.nats, daemon.rest);
             // Nobody may be reading: that is no reason not to run.
             let _ = writeln!(
                 std::io::stdout(),

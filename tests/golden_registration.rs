@@ -69,7 +69,7 @@ fn operations(facts: Facts) -> Operations<Recorder> {
         health: Arc::new(Health::new()),
         history: Default::default(),
         monitor: Monitor::new(
-            Asker::new(crossbeam_channel::bounded(1).0, || {}),
+            Some(Asker::new(crossbeam_channel::bounded(1).0, || {})),
             Access::Open,
         ),
         registrar: Recorder {

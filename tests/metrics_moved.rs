@@ -369,6 +369,26 @@ fn notifications(moved: &mut Moved) {
     moved.until(&cim, "cim_kafka_consumers_replaced_total", || {});
 }
 
+/// An external server that takes smaller messages than there are, and dies.
+fn external(moved: &mut Moved) {
+    let kafka = MockKafka::start();
+    kafka.create_topic("FMAASEVENTS", 1);
+    let mut server = Cim::start(Options::new().env("CIM_NATS_MAX_PAYLOAD", "4096"));
+    let options = Options::new()
+        .env("CIM_NATS_URL", format!("nats://{}", server.nats))
+        .env("CIM_KAFKA_BROKERS", kafka.bootstrap().join(","));
+    let cim = Cim::start(options);
+    cim.post("/api/v1/_operations/xgvela/register", b"{}");
+    let wanted = br#"{"localEventName":["E1"]}"#;
+    cim.post("/api/v1/_operations/event/subscriptions", wanted);
+    let writer = Writer::new(&kafka.bootstrap());
+    writer.write(&[("localEventName", Some("E1"))], &"x".repeat(8000));
+    writer.flush();
+    moved.until(&cim, "cim_nats_external_dropped_total", || {});
+    server.kill9();
+    moved.until(&cim, "cim_nats_external_connections_lost_total", || {});
+}
+
 /// The journal finds a torn end at the start, and cannot be written then.
 fn journal(moved: &mut Moved) {
     let dir = tempfile::tempdir().unwrap();
@@ -523,6 +543,7 @@ fn every_declared_series_is_moved_by_what_it_counts() {
         journal_full,
         notifications,
         permissions,
+        external,
         aligned,
     ]);
     let never: Vec<_> = declared()

@@ -11,6 +11,7 @@ pub mod kafka_consumer;
 pub mod kubernetes;
 pub mod log_connector;
 pub mod log_sender;
+pub mod nats_client;
 pub mod nats_server;
 pub mod nats_subscriptions;
 pub mod signals;

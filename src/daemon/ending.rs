@@ -43,8 +43,7 @@ impl Daemon {
         // What the application said of its end before it was told to end says nothing.
         self.shutdown.try_iter().for_each(drop);
         self.nats_stop.soon();
-        // A wake-up can only fail when the thread is gone.
-        let _ = self.nats_waker.wake();
+        (self.wake_nats)();
         let mut failed = None;
         let mut inputs = VecDeque::from([self.input(cause, &mut failed)]);
         loop {

@@ -3,6 +3,7 @@
 //! The only folder of `src/` besides `main.rs` that knows the threads.
 
 mod ending;
+mod front;
 mod start;
 
 use std::convert::Infallible;
@@ -14,7 +15,6 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
-use mio::Waker;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 use crate::chain::chain;
@@ -57,7 +57,8 @@ pub struct Daemon {
     settings: Arc<Store>,
     health: Arc<Health>,
     nats_stop: Arc<Stop>,
-    nats_waker: Arc<Waker>,
+    /// Wakes `nats-server` or `nats-client`.
+    wake_nats: Arc<dyn Fn() + Send + Sync>,
     nats_tls: Option<Arc<Tls>>,
     nats_changes: Sender<Change>,
     http_stop: crate::threads::http_server::Stopper,
@@ -86,8 +87,8 @@ pub struct Daemon {
     threads: Vec<(&'static str, JoinHandle<()>)>,
     /// For CIM's own log, once the caller has said where CIM listens.
     remarks: Vec<(log::Level, String)>,
-    /// Where the NATS server listens.
-    pub nats: SocketAddr,
+    /// Where the NATS server listens, or where the external ones are.
+    pub nats: String,
     /// Where the operations API listens.
     pub rest: SocketAddr,
 }
@@ -171,7 +172,7 @@ impl Daemon {
                 };
                 // There is one on its way already: the next SIGHUP will do.
                 if self.nats_changes.try_send(change).is_ok() {
-                    let _ = self.nats_waker.wake();
+                    (self.wake_nats)();
                     log::info!("users of the NATS server read again");
                 }
             }
@@ -201,8 +202,7 @@ impl Daemon {
         self.aligned.stop();
         self.consumer.stop();
         self.journal_stop = None;
-        // A wake-up can only fail when the thread is gone.
-        let _ = self.nats_waker.wake();
+        (self.wake_nats)();
         let time = match failed {
             Some(_) => LAST_STEPS,
             None => STOP_TIME + LAST_STEPS,

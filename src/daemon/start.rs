@@ -6,9 +6,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use crossbeam_channel::{Sender, bounded};
-use mio::{Poll, Waker};
 
 use super::Daemon;
+use super::front::{Ends, Front};
 use crate::chain::chain;
 use crate::change_set::history::History;
 use crate::cli::start::Start;
@@ -17,7 +17,7 @@ use crate::events::delivery::Refused;
 use crate::events::journal::{self, JournalLimits, OpenError};
 use crate::health::{Health, Part, State};
 use crate::http::{EventSubscriptions, Monitor, Operations, Scope};
-use crate::identity::{Current, Identity};
+use crate::identity::Current;
 use crate::interrupt::interrupt;
 use crate::kube::{Client, Command, ServerAddress, ServiceAccount, Tmaas};
 use crate::limits::{
@@ -34,9 +34,8 @@ use crate::logs::format::LineForm;
 use crate::logs::remote::connect::Connector;
 use crate::metrics::Metrics;
 use crate::metrics::aligned::exporter::Exporter;
-use crate::nats::info::{self, Info};
 use crate::nats::monitor::Asker;
-use crate::nats::tls::{Tls, TlsError};
+use crate::nats::tls::TlsError;
 use crate::notifications::notifications;
 use crate::options::Options;
 use crate::progress::Progress;
@@ -55,7 +54,7 @@ use crate::threads::kafka_consumer::KafkaConsumer;
 use crate::threads::kubernetes::Kubernetes;
 use crate::threads::log_connector::LogConnector;
 use crate::threads::log_sender::LogSender;
-use crate::threads::nats_server::{NatsServer, Senders, Stop, WAKER};
+use crate::threads::nats_server::{Senders, Stop};
 use crate::threads::nats_subscriptions::NatsSubscriptions;
 use crate::threads::signals;
 use crate::threads::spawn::NOTICES;
@@ -89,7 +88,7 @@ pub enum StartError {
     Thread(&'static str, #[source] io::Error),
 }
 
-fn listen(
+pub(super) fn listen(
     address: SocketAddr,
     what: &'static str,
     setting: &'static str,
@@ -102,7 +101,7 @@ fn listen(
     })
 }
 
-fn started<T>(what: &'static str, result: io::Result<T>) -> Result<T, StartError> {
+pub(super) fn started<T>(what: &'static str, result: io::Result<T>) -> Result<T, StartError> {
     result.map_err(|source| StartError::Thread(what, source))
 }
 
@@ -139,11 +138,8 @@ impl Daemon {
         let event_subscriptions = Arc::new(event_subscriptions);
         remarks.extend(unusable.map(|error| (log::Level::Warn, error.to_string())));
 
-        let nats_tls = options.nats_tls.clone().map(Tls::load).transpose()?;
-        let nats_tls = nats_tls.map(Arc::new);
-        let nats_listener = listen(options.nats, "NATS", "CIM_NATS_PORT")?;
+        let front = Front::open(&options)?;
         let rest_listener = listen(options.rest, "the operations API", "CIM_REST_PORT")?;
-        let nats = started("the NATS server", nats_listener.local_addr())?;
         let rest = started("the operations API", rest_listener.local_addr())?;
         let mut listeners = vec![(rest_listener, Scope::All)];
         if let Some(address) = options.metrics {
@@ -156,21 +152,16 @@ impl Daemon {
         let (notices_in, notices) = bounded(NOTICES);
         let (signals_thread, signals) = started("the signal handler", signals::start(&notices_in))?;
 
-        let poll = started("the NATS server", Poll::new())?;
-        let nats_waker = Arc::new(started(
-            "the NATS server",
-            Waker::new(poll.registry(), WAKER),
-        )?);
+        let wake_nats = Arc::clone(&front.wake);
         let wake = || {
-            let waker = Arc::clone(&nats_waker);
-            // A wake-up can only fail when the poll is gone, and with it who would wake up.
-            move || drop(waker.wake())
+            let wake = Arc::clone(&wake_nats);
+            move || wake()
         };
         let (log_progress, event_progress) = (Progress::new(wake()), Progress::new(wake()));
         let control_progress = Progress::new(wake());
         let (nats_changes, changes) = bounded(1);
         let (questions_out, questions) = bounded(MONITOR_QUESTIONS);
-        let asker = Asker::new(questions_out, wake());
+        let asker = (!front.is_external()).then(|| Asker::new(questions_out, wake()));
         let (notifier, outlet) = notifications(options.nats_limits.payload_bytes, wake());
 
         let (log_out, log_in) = bounded(LOG_BATCHES);
@@ -385,15 +376,7 @@ impl Daemon {
             metrics: Arc::clone(&metrics),
         };
         let nats_stop = Arc::new(Stop::default());
-        started("the NATS server", nats_listener.set_nonblocking(true))?;
-        let nats_server = NatsServer {
-            poll,
-            waker: Arc::clone(&nats_waker),
-            listener: mio::net::TcpListener::from_std(nats_listener),
-            info: info(&identity, nats, options.nats_limits.payload_bytes),
-            auth: options.nats_auth.clone(),
-            tls: nats_tls.clone(),
-            limits: options.nats_limits.clone(),
+        let ends = Ends {
             senders: Senders {
                 log: log_out,
                 events: events_out,
@@ -405,9 +388,11 @@ impl Daemon {
             notifications: outlet,
             changes,
             questions,
+            health: Arc::clone(&health),
             metrics: Arc::clone(&metrics),
             stop: Arc::clone(&nats_stop),
         };
+        let (nats, nats_tls) = (front.shown.clone(), front.tls.clone());
         let http_server = HttpServer {
             listeners,
             handler: Operations {
@@ -450,7 +435,7 @@ impl Daemon {
         drop(started("the log connector", connector)?);
         let log_sender = started("the log sender", log_sender.spawn(&notices_in))?;
         let events = started("the event sender", event_sender.spawn(&notices_in))?;
-        let server = started("the NATS server", nats_server.spawn(&notices_in))?;
+        let (server_name, server) = front.spawn(ends, &options, &identity, &notices_in)?;
         let (http, http_stop) = started("the operations API", http_server.spawn(&notices_in))?;
         let delivery = started(
             "the delivery of configuration",
@@ -465,7 +450,6 @@ impl Daemon {
         let kubernetes = kubernetes.map(|thread| thread.spawn(kubernetes_out, &notices_in));
         let kubernetes = started("Kubernetes", kubernetes.transpose())?;
         let (kubernetes, kubernetes_stop) = kubernetes.unzip();
-        health.set(Part::Nats, State::Ready, &format!("listening on {nats}"));
         health.set(Part::Http, State::Ready, &format!("listening on {rest}"));
         Ok(Self {
             notices,
@@ -474,7 +458,7 @@ impl Daemon {
             settings,
             health,
             nats_stop,
-            nats_waker,
+            wake_nats,
             nats_tls,
             nats_changes,
             http_stop,
@@ -495,7 +479,7 @@ impl Daemon {
                 ("etcd-watch", Some(watch)),
                 ("aligned-scraper", Some(aligned)),
                 ("kafka-consumer", Some(consumer)),
-                ("nats-server", Some(server)),
+                (server_name, Some(server)),
                 ("nats-subscript", Some(subscriptions)),
                 ("config-delivery", Some(delivery)),
                 ("stdout-writer", Some(stdout)),
@@ -571,8 +555,4 @@ fn pod_deletion(to: Option<Sender<Command>>) -> Box<dyn Fn(&'static str) + Send>
             log::error!("{reason}; the pod is not deleted: CIM has too much to ask of Kubernetes");
         }
     })
-}
-
-fn info(identity: &Identity, nats: SocketAddr, max_payload: usize) -> Info {
-    Info::new(info::server_id(), identity.pod.clone(), nats, max_payload)
 }

@@ -43,13 +43,14 @@ impl MonitorPath {
 
 /// Asks the server.
 pub struct Monitor {
-    asker: Asker,
+    /// `None`: the server is an external one.
+    asker: Option<Asker>,
     access: Access,
 }
 
 impl Monitor {
-    /// For those that `access` lets in.
-    pub fn new(asker: Asker, access: Access) -> Self {
+    /// For those that `access` lets in. Without an `asker` there is no embedded server.
+    pub fn new(asker: Option<Asker>, access: Access) -> Self {
         Self { asker, access }
     }
 
@@ -58,6 +59,12 @@ impl Monitor {
         if let Err(refusal) = self.check(request) {
             return Answer::Now(refusal);
         }
+        let Some(asker) = &self.asker else {
+            return Answer::Now(Response::error(
+                404,
+                "the NATS server is an external one (CIM_NATS_URL): ask its own monitoring port",
+            ));
+        };
         let query = request.query.as_deref().unwrap_or_default();
         let page = match path {
             MonitorPath::Varz => Ok(Page::Varz),
@@ -69,7 +76,7 @@ impl Monitor {
             Err(error) => return Answer::Now(Response::error(400, &error.to_string())),
         };
         let (replier, answer) = later(wake);
-        if self.asker.ask(page, replier) {
+        if asker.ask(page, replier) {
             answer
         } else {
             Answer::Now(Response::error(503, "too many questions at one time"))
@@ -109,7 +116,7 @@ mod tests {
 
     fn monitor(access: Access) -> (Monitor, Receiver<Question>) {
         let (to, questions) = bounded(1);
-        (Monitor::new(Asker::new(to, || {}), access), questions)
+        (Monitor::new(Some(Asker::new(to, || {})), access), questions)
     }
 
     fn ask(monitor: &Monitor, authorization: Option<&str>, query: &str) -> Option<u16> {

@@ -39,7 +39,7 @@ fn operations() -> Operations<Fake> {
         health: Arc::new(Health::new()),
         history: Default::default(),
         monitor: Monitor::new(
-            Asker::new(crossbeam_channel::bounded(1).0, || {}),
+            Some(Asker::new(crossbeam_channel::bounded(1).0, || {})),
             Access::Open,
         ),
         registrar: Fake,

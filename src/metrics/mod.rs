@@ -78,6 +78,10 @@ pub struct Metrics {
     pub nats_violations: IntCounter,
     /// Times a connection was held back because a channel of the data path was full.
     pub nats_held_back: IntCounter,
+    /// Messages of an external NATS server that were lost because CIM had no room for them, by subject.
+    pub external_dropped: IntCounterVec,
+    /// Connections to an external NATS server that broke or did not answer any more.
+    pub external_lost: IntCounter,
     /// HTTP requests answered, by status code.
     pub http_requests: IntCounterVec,
     /// HTTP connections closed before their request was complete, by reason.
@@ -189,6 +193,8 @@ impl Metrics {
                 "cim_nats_held_back_total",
                 "Times a publisher was held back because the data path behind it was full.",
             )?,
+            external_dropped: r.counters("cim_nats_external_dropped_total", "Messages of an external NATS server that were lost for want of room.", "subject")?,
+            external_lost: r.counter("cim_nats_external_connections_lost_total", "Connections to an external NATS server that broke or did not answer any more.")?,
             http_requests: r.counters("cim_http_requests_total", "HTTP requests answered.", "code")?,
             http_aborted: r.counters("cim_http_aborted_total", "HTTP connections closed in the middle of a request.", "reason")?,
             registrations: r.counter("cim_registrations_total", "Registrations of the application that were accepted.")?,

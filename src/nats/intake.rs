@@ -1,18 +1,22 @@
 //! What one read of a connection means: operations are applied to the broker, messages on LOG, EVENT, CONFIG and TEST are
 //! gathered for the data path, and PINGs and acknowledgements wait until what came before them is stored (DESIGN 3).
 
+mod feed;
 mod publisher;
 mod stream;
 
+pub use feed::{ControlFeed, Fed, Feed};
 pub use publisher::Publisher;
 use publisher::WaitingPong;
 use stream::Stream;
+
+use bytes::Bytes;
 
 use super::broker::Published;
 use super::parser::{Op, ParseLimits, Publish, Step, next_op};
 use super::{Broker, ClientId, CloseReason};
 use crate::limits::PONGS_WAITING;
-use crate::tap::{Control, Outcome, Span};
+use crate::tap::{Batch, Control, Outcome, Span};
 
 /// The subjects that CIM itself takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -128,6 +132,18 @@ impl Plan {
             acks: Vec::new(),
         }
     }
+
+    /// With the buffer that it is about.
+    pub fn into_batch(self, buffer: Bytes) -> Batch {
+        Batch {
+            seq: self.seq,
+            buffer,
+            spans: self.spans,
+            flush: self.flush,
+            ack: self.ack,
+            acks: self.acks,
+        }
+    }
 }
 
 /// The CONFIG and TEST messages of one read.
@@ -215,8 +231,9 @@ impl Intake {
 
     /// Publishes the acknowledgements of what is stored.
     pub fn settle(&mut self, stored: Stored, broker: &mut Broker) {
-        self.log.settle("LOG", stored.log, broker);
-        self.events.settle("EVENT", stored.event, broker);
+        let mut publish = |reply: &[u8], text: &[u8]| drop(broker.publish_own(reply, text));
+        self.log.settle("LOG", stored.log, &mut publish);
+        self.events.settle("EVENT", stored.event, &mut publish);
     }
 
     /// Applies the operations in `buf`. `stored` is how far the data path was at the start of the turn; `flush` is called

@@ -9,6 +9,7 @@ pub mod blocks;
 pub mod broker;
 pub mod close;
 pub mod config;
+pub mod external;
 pub mod info;
 pub mod intake;
 pub mod monitor;

@@ -27,8 +27,6 @@ pub struct OptionArgs {
     config: ConfigArgs,
     #[command(flatten)]
     kafka: KafkaArgs,
-    #[command(flatten)]
-    later: LaterArgs,
 }
 
 #[derive(Args)]
@@ -54,6 +52,9 @@ struct Listen {
     /// Address of the NATS server [default: 127.0.0.1]
     #[arg(long, env = "CIM_NATS_BIND", hide_env_values = true, value_name = "IP")]
     nats_bind: Option<String>,
+    /// External NATS server instead of the embedded one: nats://[user:password@]host:port or tls://…, several separated by commas
+    #[arg(long, env = "CIM_NATS_URL", hide_env_values = true, value_name = "URL")]
+    nats_url: Option<String>,
     /// Address of the operations API [default: 127.0.0.1]
     #[arg(long, env = "CIM_REST_BIND", hide_env_values = true, value_name = "IP")]
     rest_bind: Option<String>,
@@ -232,7 +233,8 @@ struct SecretArgs {
         value_name = "FILE"
     )]
     monitor_token_file: Option<String>,
-    /// Certificate of the NATS server (PEM, the chain behind it), for TLS; needs --nats-tls-key-file [default: no TLS]
+    /// Certificate of the NATS server (PEM, the chain behind it), for TLS; needs --nats-tls-key-file; with --nats-url CIM's own one as
+    /// a client [default: no TLS]
     #[arg(
         long,
         env = "CIM_NATS_TLS_CERT_FILE",
@@ -248,7 +250,8 @@ struct SecretArgs {
         value_name = "FILE"
     )]
     nats_tls_key_file: Option<String>,
-    /// Certificates (PEM) of which one must have signed the certificate that each NATS client then needs [default: clients need none]
+    /// Certificates (PEM) of which one must have signed the certificate that each NATS client then needs; with --nats-url that of the
+    /// server [default: clients need none; the authorities of the system]
     #[arg(
         long,
         env = "CIM_NATS_TLS_CA_FILE",
@@ -497,15 +500,6 @@ struct KafkaArgs {
         value_name = "MIB"
     )]
     journal_max_mb: Option<String>,
-}
-
-#[derive(Args)]
-#[group(skip)]
-#[command(next_help_heading = "Read and checked, but not used by this version")]
-struct LaterArgs {
-    /// An external NATS server instead of the embedded one
-    #[arg(long, env = "CIM_NATS_URL", hide_env_values = true, value_name = "URL")]
-    nats_url: Option<String>,
 }
 
 /// The settings that were given, by the name of their environment variable.

@@ -27,6 +27,7 @@ use crate::http::Access;
 use crate::kafka::Compression;
 use crate::nats;
 use crate::nats::auth::Auth;
+use crate::nats::external::External;
 use crate::nats::tls::TlsOptions;
 use crate::settings::{Files, InfraOverrides};
 
@@ -77,8 +78,8 @@ pub struct Options {
     pub kafka: KafkaOptions,
     /// The journal of events.
     pub journal: JournalOptions,
-    /// What this version reads and checks, and does not use.
-    pub later: Later,
+    /// `CIM_NATS_URL`: external NATS servers instead of the embedded one. The NATS settings above are not used then.
+    pub external: Option<External>,
 }
 
 /// How to get into etcd. The files are read when the client is made.
@@ -164,13 +165,6 @@ pub struct JournalOptions {
     pub fsync: Fsync,
     /// `CIM_JOURNAL_MAX_MB`, in bytes.
     pub bytes_max: u64,
-}
-
-/// Read and checked, for later versions.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Later {
-    /// `CIM_NATS_URL`; may hold credentials.
-    pub nats_url: Option<Secret>,
 }
 
 /// Loopback, where everything listens unless told otherwise.

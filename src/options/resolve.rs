@@ -1,13 +1,13 @@
 //! All settings that are CIM's own, from text to values. Reads no file but those of secrets.
 
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::args::Given;
 use super::value::Reader;
 use super::{
-    ApiGateway, EtcdAccess, JournalOptions, KafkaOptions, Later, Names, Options, Paths, Revisions,
+    ApiGateway, EtcdAccess, JournalOptions, KafkaOptions, Names, Options, Paths, Revisions,
 };
 use crate::chain::chain;
 use crate::events::journal::Fsync;
@@ -15,11 +15,12 @@ use crate::http::Access;
 use crate::kafka::{Compression, check_options};
 use crate::limits;
 use crate::nats::config::{self, Authorization};
+use crate::nats::external::{ALLOWED, External, Server};
 use crate::nats::tls::{Tls, TlsOptions};
 use crate::nats::{self, auth::Auth};
 use crate::secret::Secret;
 use crate::settings::address::{self, ENDPOINTS, HOST_PORT};
-use crate::settings::problem::{Problem, Problems, mask_credentials, shown};
+use crate::settings::problem::{Problem, Problems, shown};
 use crate::settings::{Files, InfraOverrides, Shown, Source};
 
 /// Settings as resolved, and what is to be said about them.
@@ -37,6 +38,9 @@ pub struct Resolved {
 
 const SECOND: Duration = Duration::from_secs(1);
 const MS_10: Duration = Duration::from_millis(10);
+const CERT: &str = "CIM_NATS_TLS_CERT_FILE";
+const KEY: &str = "CIM_NATS_TLS_KEY_FILE";
+const CA: &str = "CIM_NATS_TLS_CA_FILE";
 const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(3600);
 
@@ -55,6 +59,7 @@ pub fn resolve(given: &Given) -> Resolved {
             "another port than CIM_NATS_PORT",
         );
     }
+    let tls_files;
     let options = Options {
         standalone,
         nats,
@@ -69,7 +74,10 @@ pub fn resolve(given: &Given) -> Resolved {
             None if rest.ip().is_loopback() => Access::Open,
             None => Access::Closed,
         },
-        nats_tls: nats_tls(r),
+        nats_tls: {
+            tls_files = [CERT, KEY, CA].map(|name| r.file(name));
+            nats_tls(r, &tls_files)
+        },
         api_gateway: api_gateway(r),
         names: names(r),
         kubernetes: (
@@ -94,7 +102,7 @@ pub fn resolve(given: &Given) -> Resolved {
         delete_pod: r.flag("CIM_DELETE_POD", true),
         kafka: kafka(r),
         journal: journal(r),
-        later: later(r),
+        external: external(r, tls_files),
     };
     Resolved {
         options,
@@ -236,13 +244,12 @@ fn nats_auth(r: &mut Reader<'_>) -> Auth {
 }
 
 /// The files are read to be checked, and again by the server.
-fn nats_tls(r: &mut Reader<'_>) -> Option<TlsOptions> {
-    const CERT: &str = "CIM_NATS_TLS_CERT_FILE";
-    const KEY: &str = "CIM_NATS_TLS_KEY_FILE";
-    const CA: &str = "CIM_NATS_TLS_CA_FILE";
-    let files = [CERT, KEY, CA].map(|name| r.file(name));
+fn nats_tls(r: &mut Reader<'_>, files: &[Option<PathBuf>; 3]) -> Option<TlsOptions> {
     r.together(CERT, KEY);
-    let [Some(cert), Some(key), ca] = files else {
+    if r.has("CIM_NATS_URL") {
+        return None;
+    }
+    let [Some(cert), Some(key), ca] = files.clone() else {
         if r.has(CA) && !r.has(CERT) {
             r.problem(
                 CA,
@@ -335,26 +342,34 @@ fn revision(r: &mut Reader<'_>, name: &str) -> Option<String> {
     Some(text)
 }
 
-fn later(r: &mut Reader<'_>) -> Later {
-    if r.has("CIM_NATS_URL") {
-        let warning = "CIM_NATS_URL: this version does not use it yet";
-        r.warnings.push(warning.to_owned());
-    }
-    let nats_url = |url: &str| {
-        let host = url.rsplit_once('@').map_or_else(
-            || url.to_owned(),
-            |(before, host)| {
-                let scheme = before.find("://").and_then(|at| before.get(..at + 3));
-                format!("{}{host}", scheme.unwrap_or_default())
-            },
-        );
-        let good = address::is_endpoint(&host, &["nats", "tls"]);
-        good.then(|| Secret::new(url))
+/// What concerns the embedded server alone.
+const OF_THE_EMBEDDED_SERVER: [&str; 6] = [
+    "CIM_NATS_PORT",
+    "CIM_NATS_BIND",
+    "CIM_NATS_USER",
+    "CIM_NATS_PASSWORD_FILE",
+    "CIM_NATS_TOKEN_FILE",
+    "CIM_NATS_AUTH_FILE",
+];
+
+fn external(r: &mut Reader<'_>, tls_files: [Option<PathBuf>; 3]) -> Option<External> {
+    let shown = |servers: &Vec<Server>| {
+        let shown: Vec<_> = servers.iter().map(Server::shown).collect();
+        shown.join(",")
     };
-    let shown_url = |url: &Secret| mask_credentials(url.reveal());
-    Later {
-        nats_url: r.secret_text("CIM_NATS_URL", "nats://host:port", nats_url, shown_url),
+    let servers = r.secret_text("CIM_NATS_URL", ALLOWED, Server::parse_list, shown)?;
+    for name in OF_THE_EMBEDDED_SERVER {
+        if r.has(name) {
+            let warning = format!("{name}: not used together with CIM_NATS_URL");
+            r.warnings.push(warning);
+        }
     }
+    let [certificate, key, ca_file] = tls_files;
+    Some(External {
+        servers,
+        ca_file,
+        certificate: certificate.zip(key),
+    })
 }
 
 fn kafka(r: &mut Reader<'_>) -> KafkaOptions {

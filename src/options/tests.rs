@@ -333,6 +333,11 @@ fn addresses_are_checked() {
         ("CIM_NATS_URL", "nats://h:1", "nats://h:1"),
         ("CIM_NATS_URL", "nats://u:p@h:1", "nats://***@h:1"),
         (
+            "CIM_NATS_URL",
+            "u:p@h:1, tls://i:2",
+            "nats://***@h:1,tls://i:2",
+        ),
+        (
             "CIM_KAFKA_OPTS",
             "linger.ms=9, client.id=e=f",
             "linger.ms=***,client.id=***",
@@ -540,4 +545,23 @@ fn the_settings_of_etcd_and_of_the_pods_revisions() {
         let complaint = from(&variables).complaint().unwrap();
         assert!(complaint.contains(error), "{complaint}");
     }
+}
+
+#[test]
+fn an_external_nats_server_takes_the_place_of_the_embedded_one_and_of_its_settings() {
+    let resolved = from(&[
+        ("CIM_NATS_URL", "tls://t@h:1"),
+        ("CIM_NATS_PORT", "4333"),
+        ("CIM_NATS_TLS_CA_FILE", "/ca"),
+    ]);
+    assert_eq!(resolved.complaint(), None);
+    assert!(resolved.options.nats_tls.is_none());
+    let external = resolved.options.external.unwrap();
+    assert_eq!(external.ca_file, Some(PathBuf::from("/ca")));
+    assert_eq!(external.certificate, None);
+    assert_eq!(external.servers[0].url, "tls://h:1");
+    let expected = "CIM_NATS_PORT: not used together with CIM_NATS_URL";
+    assert!(resolved.warnings.iter().any(|warning| warning == expected));
+    let half = from(&[("CIM_NATS_URL", "h:1"), ("CIM_NATS_TLS_CERT_FILE", "/cert")]);
+    assert!(half.complaint().unwrap().contains("CIM_NATS_TLS_KEY_FILE"));
 }

@@ -286,11 +286,13 @@ pub fn wait(child: &mut Child, limit: Duration) -> Option<ExitStatus> {
     }
 }
 
-/// `cim <version>: NATS on <address>, HTTP on <address>, logs in <dir>`.
+/// `cim <version>: NATS on <address or URL>, HTTP on <address>, logs in <dir>`.
 pub fn addresses(line: &str) -> Option<(SocketAddr, SocketAddr, PathBuf)> {
     let (_, rest) = line.strip_prefix("cim ")?.split_once(": NATS on ")?;
     let (nats, rest) = rest.split_once(", HTTP on ")?;
     let (http, dir) = rest.split_once(", logs in ")?;
+    // Of several external servers, the first.
+    let nats = nats.split(',').next()?.rsplit(['/', '@']).next()?;
     Some((nats.parse().ok()?, http.parse().ok()?, PathBuf::from(dir)))
 }
 

@@ -115,7 +115,7 @@ impl Server {
             settings: Arc::new(Store::new(Settings::default())),
             health: Arc::new(Health::new()),
             history: Default::default(),
-            monitor: Monitor::new(Asker::new(bounded(1).0, || {}), Access::Open),
+            monitor: Monitor::new(Some(Asker::new(bounded(1).0, || {})), Access::Open),
             registrar: Anything,
         };
         Self::with(limits, metrics, operations)

@@ -5,9 +5,9 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::limits::{ALL_PARTIAL_BYTES, CONTROL_LINE_BYTES, LOG_BYTES, READ_BLOCK_BYTES};
-use crate::nats::intake::{Plan, Room, Stored, Taken, Way};
+use crate::nats::intake::{Room, Stored, Taken, Way};
 use crate::nats::{Broker, ClientId, CloseReason};
-use crate::tap::{Batch, ControlBatch};
+use crate::tap::ControlBatch;
 
 use super::connection::Turn;
 use super::transport::Read;
@@ -188,10 +188,10 @@ impl Loop {
             return;
         };
         if let Some(plan) = taken.log.take() {
-            let _ = senders.log.try_send(batch(plan, shared.clone()));
+            let _ = senders.log.try_send(plan.into_batch(shared.clone()));
         }
         if let Some(plan) = taken.events.take() {
-            let _ = senders.events.try_send(batch(plan, shared.clone()));
+            let _ = senders.events.try_send(plan.into_batch(shared.clone()));
         }
         if let Some(plan) = taken.control.take() {
             let _ = senders.control.try_send(ControlBatch {
@@ -319,16 +319,5 @@ impl Loop {
             Some(way) => self.hold(id, way),
             None => self.ready.push(id),
         }
-    }
-}
-
-fn batch(plan: Plan, buffer: Bytes) -> Batch {
-    Batch {
-        seq: plan.seq,
-        buffer,
-        spans: plan.spans,
-        flush: plan.flush,
-        ack: plan.ack,
-        acks: plan.acks,
     }
 }

@@ -31,11 +31,11 @@ impl Stop {
         self.asked.store(2, Ordering::SeqCst);
     }
 
-    pub(super) fn is_asked(&self) -> bool {
+    pub(in crate::threads) fn is_asked(&self) -> bool {
         self.asked.load(Ordering::SeqCst) > 0
     }
 
-    pub(super) fn is_at_once(&self) -> bool {
+    pub(in crate::threads) fn is_at_once(&self) -> bool {
         self.asked.load(Ordering::SeqCst) > 1
     }
 }

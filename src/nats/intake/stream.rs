@@ -3,7 +3,6 @@
 use std::collections::VecDeque;
 
 use crate::limits::{ACK_BYTES_WAITING, ACKS_WAITING};
-use crate::nats::Broker;
 use crate::tap::{Failure, Outcome};
 
 /// An acknowledgement that waits for its message to be stored.
@@ -50,7 +49,13 @@ impl Stream {
         self.acks.len() < ACKS_WAITING && self.ack_bytes < ACK_BYTES_WAITING
     }
 
-    pub(super) fn settle(&mut self, name: &str, stored: u64, broker: &mut Broker) {
+    /// Publishes, by `publish(reply subject, text)`, the acknowledgements of what is stored.
+    pub(super) fn settle(
+        &mut self,
+        name: &str,
+        stored: u64,
+        mut publish: impl FnMut(&[u8], &[u8]),
+    ) {
         while let Some(ack) = self.acks.front()
             && ack.seq <= stored
         {
@@ -68,7 +73,7 @@ impl Stream {
                     )
                 }
             };
-            let _ = broker.publish_own(&ack.reply, text.as_bytes());
+            publish(&ack.reply, text.as_bytes());
             self.ack_bytes -= ack.reply.len();
             self.acks.pop_front();
         }

@@ -10,11 +10,11 @@ use cim::chain::chain;
 use cim::http::{self, Access, Monitor, Scope};
 use cim::limits::{CONTROL_BATCHES, EVENT_BATCHES, LOG_BATCHES, MONITOR_QUESTIONS};
 use cim::metrics::Metrics;
-use cim::nats::{Change, Limits};
 use cim::nats::config::{Listen, ServerConfig};
 use cim::nats::info::{self, Info};
 use cim::nats::monitor::Asker;
 use cim::nats::tls::{HandshakeFirst, Tls, TlsOptions};
+use cim::nats::{Change, Limits};
 use cim::notifications::notifications;
 use cim::progress::Progress;
 use cim::threads::http_server::{HttpServer, Stopper};
@@ -254,7 +254,7 @@ impl Server {
             let pages = HttpServer {
                 listeners: vec![(listener.try_clone()?, Scope::All)],
                 handler: Pages(Monitor::new(
-                    Asker::new(questions_out, wake()),
+                    Some(Asker::new(questions_out, wake())),
                     Access::Open,
                 )),
                 metrics: Arc::clone(&self.metrics),
