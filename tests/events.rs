@@ -20,6 +20,7 @@ use flatbuffers::FlatBufferBuilder;
 use serde_json::{Value, json};
 use servers::scene::own_log;
 use servers::{Consumed, MockKafka};
+use support::forks;
 use support::load::{event_name, event_number};
 use support::nats::{event, publish};
 use support::{Cim, Load, NatsWire, Options, PATIENCE, Signal, eventually, metrics, settled};
@@ -66,11 +67,10 @@ impl Bed {
     /// What `cim journal` says of the state directory; it must be content.
     #[track_caller]
     fn journal(&self, command: &str) -> String {
-        let output = Command::new(env!("CARGO_BIN_EXE_cim"))
-            .args(["journal", command, "--state-dir"])
-            .arg(self.state.path())
-            .output()
-            .unwrap();
+        let mut cim = Command::new(env!("CARGO_BIN_EXE_cim"));
+        cim.args(["journal", command, "--state-dir"])
+            .arg(self.state.path());
+        let output = forks::output(&mut cim).unwrap();
         assert!(output.status.success(), "{output:?}");
         String::from_utf8(output.stdout).unwrap()
     }

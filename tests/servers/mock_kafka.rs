@@ -1,16 +1,14 @@
 //! Kafka in this process: librdkafka's mock brokers on loopback. CIM in a process of its
 //! own may use them too. They check neither sequence numbers nor sizes: refusals are injected.
 
-use std::cell::RefCell;
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use rdkafka::mocking::MockCluster;
 use rdkafka::producer::DefaultProducerContext;
 use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
-use socket2::{Domain, Socket, Type};
 
 use super::kafka_reader::{Consumed, Reader};
+use crate::support::forks;
 
 /// Errors of brokers, for [`MockKafka::refuse`].
 pub use rdkafka::types::RDKafkaRespErr as BrokerError;
@@ -18,8 +16,6 @@ pub use rdkafka::types::RDKafkaRespErr as BrokerError;
 /// The brokers. Not to be sent to another thread.
 pub struct MockKafka {
     cluster: MockCluster<'static, DefaultProducerContext>,
-    /// Holds the ports while nobody listens: were one taken meanwhile, librdkafka would abort the process.
-    held: RefCell<Vec<Socket>>,
 }
 
 impl MockKafka {
@@ -30,10 +26,7 @@ impl MockKafka {
 
     pub fn brokers(count: i32) -> Self {
         let cluster = MockCluster::new(count).unwrap();
-        Self {
-            cluster,
-            held: RefCell::default(),
-        }
+        Self { cluster }
     }
 
     /// `host:port` of each broker.
@@ -46,28 +39,12 @@ impl MockKafka {
         self.cluster.create_topic(topic, partitions, 1).unwrap();
     }
 
-    /// Every connection is closed, and no new one taken.
+    /// Every connection is closed, and no new one taken. librdkafka binds the ports again at once, and aborts the process when it cannot.
     pub fn down(&self) {
-        self.cluster.broker_down(-1).unwrap();
-        for address in self.bootstrap() {
-            let address: SocketAddr = address.parse().unwrap();
-            let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
-            socket.set_reuse_address(true).unwrap();
-            // Its listener may live on for a moment, and the test goes on without if it does for long.
-            if (0..1000).any(|_| {
-                let bound = socket.bind(&address.into()).is_ok();
-                if !bound {
-                    std::thread::sleep(Duration::from_millis(1));
-                }
-                bound
-            }) {
-                self.held.borrow_mut().push(socket);
-            }
-        }
+        forks::no_child_holds(|| self.cluster.broker_down(-1).unwrap());
     }
 
     pub fn up(&self) {
-        self.held.borrow_mut().clear();
         self.cluster.broker_up(-1).unwrap();
     }
 

@@ -6,7 +6,7 @@ use std::process::{Child, Command, Stdio};
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::support::{PATIENCE, eventually};
+use crate::support::{PATIENCE, eventually, forks};
 
 /// Bytes of a server's log that are shown when a test fails.
 const SHOWN_BYTES: usize = 8 << 10;
@@ -33,11 +33,8 @@ impl Process {
         self.kill();
         let log = File::options().create(true).append(true).open(&self.log);
         let log = log.unwrap();
-        let child = command
-            .stdin(Stdio::null())
-            .stdout(log.try_clone().unwrap())
-            .stderr(log)
-            .spawn();
+        let streams = command.stdin(Stdio::null());
+        let child = forks::spawn(streams.stdout(log.try_clone().unwrap()).stderr(log));
         self.child = Some(child.unwrap_or_else(|error| {
             panic!(
                 "{} is missing ({error}): `make integration-test` says how to get it, or goes without",

@@ -67,7 +67,7 @@ impl Cim {
         let log_dir = options.log_dir.clone().unwrap_or(own_logs);
         let mut command = command(&options, dir.path(), &log_dir);
         let started = Instant::now();
-        let mut child = command.spawn().expect("the binary can be run");
+        let mut child = super::forks::spawn(&mut command).expect("the binary can be run");
         let stdout = Capture::start(child.stdout.take().unwrap(), options.hold_stdout);
         let stderr = Capture::start(child.stderr.take().unwrap(), false);
         let first = stdout.wait_for(PATIENCE, |bytes| {

@@ -2,7 +2,7 @@
 //! and the test is skipped.
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use tempfile::TempDir;
 
@@ -66,7 +66,7 @@ impl Drop for Frozen {
 
 /// Runs `command`; says so when it fails.
 fn run(command: &mut Command) -> bool {
-    let output = command.stdin(Stdio::null()).output();
+    let output = super::forks::output(command);
     match output {
         Ok(output) if output.status.success() => true,
         Ok(output) => {

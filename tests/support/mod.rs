@@ -16,6 +16,7 @@ pub mod capture;
 pub mod cim;
 pub mod disk;
 pub mod faulty;
+pub mod forks;
 pub mod http;
 pub mod load;
 pub mod logs;
