@@ -45,7 +45,6 @@ fn listener(cim: &Cim) -> NatsWire {
     let mut wire = cim.client();
     wire.patience = 3 * PATIENCE;
     wire.subscribe("EVENT-NOTIFICATION", "1");
-    wire.ping_pong();
     wire
 }
 
