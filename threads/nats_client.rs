@@ -5,7 +5,7 @@
 //! batches as from `nats-server`, to `nats_subscriptions`, by `try_send` after a look at the room; acknowledgements to reply subjects,
 //! once [`Progress`] says that it is stored.
 //! The crate's queues are emptied at once; what the data path has no room for waits here, up to [`crate::limits::EXTERNAL_HOLD_BYTES`].
-//! Then the crate is held back, and the server keeps what comes, for [`crate::limits::EXTERNAL_HOLD_TIME`] at most; beyond
+//! Then the crate is held back, and the server keeps what comes, for [`NatsClient::hold_time`] at most; beyond
 //! [`crate::limits::EXTERNAL_HELD_BYTES`] messages are lost, counted.
 //! An *echo* is a message of CIM to itself: it tells that the connection works, that what was published before is with the server, and
 //! that everything that the server had sent before is here.
@@ -26,9 +26,7 @@ use crossbeam_channel::{Receiver, Select, Sender, bounded};
 use crate::backoff::Backoff;
 use crate::chain::chain;
 use crate::health::{Health, Part, State};
-use crate::limits::{
-    EXTERNAL_HOLD_BYTES, EXTERNAL_HOLD_TIME, EXTERNAL_QUEUE, EXTERNAL_RETRY, LOG_BYTES, SAY_AGAIN,
-};
+use crate::limits::{EXTERNAL_HOLD_BYTES, EXTERNAL_QUEUE, EXTERNAL_RETRY, LOG_BYTES, SAY_AGAIN};
 use crate::metrics::Metrics;
 use crate::nats::blocks::Blocks;
 use crate::nats::external::External;
@@ -59,6 +57,8 @@ pub struct NatsClient {
     pub notifications: Outlet,
     /// Time between two looks at a stream of LOG.
     pub read_coalesce: Duration,
+    /// Longest time for which nothing is read from the server because there is no room.
+    pub hold_time: Duration,
     /// Where it says how the connection is.
     pub health: Arc<Health>,
     /// Counters.
@@ -137,6 +137,7 @@ struct Loop {
     held_until: Option<Instant>,
     /// It was, in vain: not again before there is room.
     held_in_vain: bool,
+    hold_time: Duration,
     read_coalesce: Duration,
     /// LOG is not looked at before.
     cooled_at: Option<Instant>,
@@ -161,6 +162,7 @@ impl Loop {
             control_progress,
             notifications,
             read_coalesce,
+            hold_time,
             health,
             metrics,
             stop,
@@ -190,6 +192,7 @@ impl Loop {
             control_progress,
             held_until: None,
             held_in_vain: false,
+            hold_time,
             read_coalesce,
             cooled_at: None,
             health,
@@ -482,9 +485,9 @@ impl Loop {
             None if held < EXTERNAL_HOLD_BYTES => self.held_in_vain = false,
             None if self.held_in_vain || self.phase != Phase::Serving => {}
             None => {
-                link.gate.close(self.now, EXTERNAL_HOLD_TIME);
+                link.gate.close(self.now, self.hold_time);
                 if link.send_to_gate() {
-                    self.held_until = Some(self.now + EXTERNAL_HOLD_TIME);
+                    self.held_until = Some(self.now + self.hold_time);
                     self.metrics.nats_held_back.inc();
                 } else {
                     link.gate.open();

@@ -10,6 +10,7 @@ use mio::{Poll, Waker};
 use super::start::{StartError, listen, started};
 use crate::health::{Health, Part, State};
 use crate::identity::Identity;
+use crate::limits::EXTERNAL_HOLD_TIME;
 use crate::metrics::Metrics;
 use crate::nats::Change;
 use crate::nats::external::{External, Server};
@@ -132,6 +133,7 @@ impl Front {
                     control_progress,
                     notifications,
                     read_coalesce: limits.read_coalesce,
+                    hold_time: EXTERNAL_HOLD_TIME,
                     health,
                     metrics,
                     stop,

@@ -5,7 +5,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use cim::health::Health;
-use cim::limits::{EXTERNAL_HELD_BYTES, EXTERNAL_HOLD_BYTES};
+use cim::limits::{EXTERNAL_HELD_BYTES, EXTERNAL_HOLD_BYTES, EXTERNAL_HOLD_TIME};
 use cim::metrics::Metrics;
 use cim::nats::external::{External, Server};
 use cim::notifications::{Notifier, notifications};
@@ -33,7 +33,7 @@ struct Alone {
 }
 
 impl Alone {
-    fn start(port: u16) -> Self {
+    fn start(port: u16, hold_time: Duration) -> Self {
         let (wake, woken) = waker();
         let progress = [(); 3].map(|()| {
             let wake = Arc::clone(&wake);
@@ -63,6 +63,7 @@ impl Alone {
             control_progress,
             notifications: outlet,
             read_coalesce: Duration::from_millis(2),
+            hold_time,
             health: Arc::new(Health::new()),
             metrics: Arc::clone(&metrics),
             stop: Arc::clone(&stop),
@@ -124,7 +125,7 @@ fn patient_server() -> Cim {
 #[test]
 fn notifications_are_delivered_once_they_are_with_the_server_and_again_after_a_break() {
     let port = free_port();
-    let mut alone = Alone::start(port);
+    let mut alone = Alone::start(port, EXTERNAL_HOLD_TIME);
     let mut first = Cim::start(server(port));
     alone.ready();
     let mut wire = first.client();
@@ -153,7 +154,8 @@ fn notifications_are_delivered_once_they_are_with_the_server_and_again_after_a_b
 #[test]
 fn while_the_data_path_stands_still_the_server_keeps_what_comes() {
     let server = patient_server();
-    let alone = Alone::start(server.nats.port());
+    // However busy the machine is, all is published by then.
+    let alone = Alone::start(server.nats.port(), 3 * PATIENCE);
     alone.ready();
     let mut wire = server.client();
     // More than may wait here. The server is a CIM too, and takes it as malformed lines.
@@ -193,7 +195,7 @@ fn while_the_data_path_stands_still_the_server_keeps_what_comes() {
 #[test]
 fn a_data_path_that_stands_still_for_long_costs_what_does_not_fit_and_it_is_counted() {
     let server = patient_server();
-    let alone = Alone::start(server.nats.port());
+    let alone = Alone::start(server.nats.port(), Duration::from_millis(500));
     alone.ready();
     let mut wire = server.client();
     const BYTES: usize = 256 << 10;
@@ -227,7 +229,7 @@ fn a_data_path_that_stands_still_for_long_costs_what_does_not_fit_and_it_is_coun
 #[test]
 fn the_end_waits_for_storage_and_for_the_last_acknowledgement() {
     let server = Cim::start(server(0));
-    let mut alone = Alone::start(server.nats.port());
+    let mut alone = Alone::start(server.nats.port(), EXTERNAL_HOLD_TIME);
     alone.ready();
     let mut wire = server.client();
     wire.subscribe("ack", "1");
