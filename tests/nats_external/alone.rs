@@ -113,12 +113,13 @@ impl Alone {
     }
 }
 
-/// A server that keeps as much for a client as nats-server does.
+/// A server that keeps as much for a client as nats-server does, and for as long as a busy machine takes.
 fn patient_server() -> Cim {
     Cim::start(
         server(0)
             .env("CIM_NATS_MAX_PENDING", "67108864")
-            .env("CIM_NATS_MAX_PENDING_TOTAL", "134217728"),
+            .env("CIM_NATS_MAX_PENDING_TOTAL", "134217728")
+            .env("CIM_NATS_WRITE_DEADLINE", "60s"),
     )
 }
 
