@@ -28,6 +28,13 @@ help: ## list the targets
 run: build-tools ## build CIM and start it standalone (ARGS="..." goes to cim; files under ./cim-data)
 	$(CARGO) run --release $(LOCKED) --bin cim -- $(ARGS)
 
+.PHONY: demo
+demo: demo-tools ## see it work: CIM with etcd, with Kafka where Java and Maven are, and a sample application (examples/)
+	$(CARGO) build --release $(LOCKED) --bin cim
+	$(CARGO) build --release $(LOCKED) --package sample
+	kafka='$(CARGO_TARGET_DIR)'/tools/kafka-4.1.0; [ -d "$$kafka" ] && command -v java >/dev/null || kafka=; \
+	PATH="$$PATH:$(abspath $(CARGO_TARGET_DIR))/tools/usr/bin" examples/demo.sh '$(CARGO_TARGET_DIR)/release/cim' '$(CARGO_TARGET_DIR)/release/sample' $$kafka
+
 .PHONY: release
 release: build-tools ## build the optimised binary, target/release/cim (FEATURES=kafka-tls: TLS and SASL towards Kafka; needs perl)
 	$(CARGO) build --release $(LOCKED) --bin cim $(if $(FEATURES),--features '$(FEATURES)')
@@ -45,15 +52,15 @@ check: fmt-check clippy test integration-test ## everything that CI checks: form
 
 .PHONY: fmt
 fmt: lint-tools ## format the code
-	$(CARGO) fmt
+	$(CARGO) fmt --all
 
 .PHONY: fmt-check
 fmt-check: lint-tools
-	$(CARGO) fmt --check
+	$(CARGO) fmt --all --check
 
 .PHONY: clippy
 clippy: lint-tools ## clippy, a warning is an error
-	$(CARGO) clippy $(LOCKED) --all-targets -- -D warnings
+	$(CARGO) clippy $(LOCKED) --workspace --all-targets -- -D warnings
 
 .PHONY: bench
 bench: bench-tools ## log lines, change sets and delivery with the release build: throughput, CPU, memory, latency (BENCH=pipeline ARGS="..." for one)
@@ -74,16 +81,19 @@ image: ## build the container image (IMAGE=name; docker or podman)
 	@engine=$$(command -v docker || command -v podman) || { echo "missing: docker or podman; install one of them" >&2; exit 1; }; \
 	context='$(CARGO_TARGET_DIR)/image'; \
 	rm -rf "$$context" && mkdir -p "$$context" && \
-	tar -c Cargo.toml Cargo.lock Makefile Dockerfile deploy src threads tests | tar -x -C "$$context" && \
+	tar -c Cargo.toml Cargo.lock Makefile Dockerfile deploy examples src threads tests | tar -x -C "$$context" && \
 	"$$engine" build -t '$(IMAGE)' "$$context"
 
 .PHONY: clean
 clean: ## remove everything that was built (files that CIM wrote, ./cim-data, stay)
 	$(CARGO) clean
 
-.PHONY: build-tools lint-tools bench-tools fuzz-tools integration-tools
+.PHONY: build-tools demo-tools lint-tools bench-tools fuzz-tools integration-tools
 build-tools:
 	@$(TOOLS) rust cc
+demo-tools: build-tools
+	@$(TOOLS) etcd
+	@! { command -v java && command -v mvn; } >/dev/null || $(TOOLS) kafka
 lint-tools: build-tools
 	@$(TOOLS) lint
 bench-tools: build-tools

@@ -14,7 +14,7 @@ use std::process::Command;
 #[path = "clients/harness.rs"]
 mod harness;
 mod support;
-use harness::{Daemon, LIMIT, Program, log_file, run};
+use harness::{Daemon, LIMIT, Program, log_file, run, venv};
 use support::tls::Authority;
 
 /// What each program checks, in its order.
@@ -59,20 +59,10 @@ fn with_go_the_stock_client_works() {
 #[test]
 #[ignore = "integration"]
 fn with_python_the_stock_client_works() {
-    let venv = built().join("python");
     let wanted = source("python").join("requirements.txt");
-    let installed = venv.join("installed.txt");
-    if fs::read(&installed).ok() != fs::read(&wanted).ok() {
-        run(Command::new("python3")
-            .args(["-m", "venv", "--clear"])
-            .arg(&venv));
-        run(Command::new(venv.join("bin/python"))
-            .args(["-m", "pip", "install", "--quiet", "--requirement"])
-            .arg(&wanted));
-        fs::copy(&wanted, &installed).unwrap();
-    }
+    let python = venv(&built().join("python"), &wanted);
     let command = || {
-        let mut command = Command::new(venv.join("bin/python"));
+        let mut command = Command::new(&python);
         // No __pycache__ beside the sources.
         command.arg("-B").arg(source("python").join("checks.py"));
         command

@@ -67,10 +67,10 @@ debian_prometheus() { :; }
 get_prometheus() { echo "Prometheus (prometheus): apt install prometheus, or Prometheus's own archive"; }
 unpack_prometheus() { unpack prometheus ./usr/bin/prometheus; }
 
-works_etcd() { have etcd && at_least "$(etcd --version | sed -n 's/^etcd Version: //p')" "$ETCD"; }
+works_etcd() { have etcdctl && have etcd && at_least "$(etcd --version | sed -n 's/^etcd Version: //p')" "$ETCD"; }
 debian_etcd() { :; }
-get_etcd() { echo "etcd $ETCD or newer (etcd): apt install etcd-server, or etcd's own archive"; }
-unpack_etcd() { unpack etcd-server ./usr/bin/etcd; }
+get_etcd() { echo "etcd $ETCD or newer and its client (etcd, etcdctl): apt install etcd-server etcd-client, or etcd's own archive"; }
+unpack_etcd() { unpack etcd-server ./usr/bin/etcd && unpack etcd-client ./usr/bin/etcdctl; }
 
 runs_kafka() { works_java && at_least "$(javac -version 2>&1 | cut -d' ' -f2)" "$KAFKA_JAVA"; }
 works_kafka() {

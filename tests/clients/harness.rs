@@ -211,3 +211,18 @@ pub fn run(command: &mut Command) -> Vec<u8> {
     );
     output.stdout
 }
+
+/// The Python of a virtual environment in `dir` that has what the file `wanted` (requirements.txt) says.
+pub fn venv(dir: &Path, wanted: &Path) -> PathBuf {
+    let (python, installed) = (dir.join("bin/python"), dir.join("installed.txt"));
+    if fs::read(&installed).ok() != fs::read(wanted).ok() {
+        run(Command::new("python3")
+            .args(["-m", "venv", "--clear"])
+            .arg(dir));
+        run(Command::new(&python)
+            .args(["-m", "pip", "install", "--quiet", "--requirement"])
+            .arg(wanted));
+        fs::copy(wanted, &installed).unwrap();
+    }
+    python
+}
