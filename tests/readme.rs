@@ -168,3 +168,36 @@ fn the_readme_and_the_help_have_the_same_exit_codes() {
     assert_eq!(of_help, of_readme);
     assert!(of_help.len() > 3);
 }
+
+#[test]
+fn every_guarantee_names_tests_that_there_are() {
+    let readme = readme();
+    let (_, rest) = readme.split_once("\n| guarantee | test |\n").unwrap();
+    let rows: Vec<_> = rest
+        .lines()
+        .skip(1)
+        .map_while(|line| line.strip_prefix("| ")?.rsplit_once(" | "))
+        .collect();
+    assert!(rows.len() > 10);
+    for (guarantee, tests) in rows {
+        let quoted: Vec<_> = tests.split('`').skip(1).step_by(2).collect();
+        let mut names = Vec::new();
+        assert!(
+            quoted.iter().any(|word| word.ends_with(".rs")),
+            "{guarantee}"
+        );
+        for word in quoted {
+            if !word.ends_with(".rs") {
+                names.push(word);
+                continue;
+            }
+            let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(word);
+            let source = std::fs::read_to_string(path).unwrap();
+            for name in names.drain(..) {
+                let is_there = source.contains(&format!("fn {name}("));
+                assert!(is_there, "{guarantee}: no {name} in {word}");
+            }
+        }
+        assert!(names.is_empty(), "{guarantee}: {names:?} in no file");
+    }
+}
