@@ -386,7 +386,8 @@ impl Turn<'_> {
             && !self
                 .broker
                 .client(self.id)
-                .is_some_and(|client| client.authorised || client.checking);
+                .is_some_and(|client| client.authorised || client.checking)
+            && !self.broker.admit(self.id);
         if refused {
             self.broker
                 .close(self.id, CloseReason::AuthenticationFailure);
@@ -413,6 +414,7 @@ impl Turn<'_> {
                 .broker
                 .client(self.id)
                 .is_some_and(|client| client.authorised)
+            && !self.broker.admit(self.id)
         {
             self.broker
                 .close(self.id, CloseReason::AuthenticationFailure);
@@ -463,6 +465,7 @@ impl Turn<'_> {
             .broker
             .client(self.id)
             .is_some_and(|client| client.authorised)
+            && !self.broker.admit(self.id)
         {
             self.broker
                 .close(self.id, CloseReason::AuthenticationFailure);

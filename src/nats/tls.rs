@@ -4,6 +4,7 @@
 //! first. The versions are 1.2 and 1.3. There is no resumption, so that new files count for every new connection.
 
 mod names;
+mod pinned;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -15,6 +16,7 @@ use rustls::crypto::CryptoProvider;
 use rustls::server::{NoServerSessionStorage, VerifierBuilderError, WebPkiClientVerifier};
 
 pub use names::CertificateNames;
+pub use pinned::KeyHash;
 
 use crate::limits;
 use crate::pem::{self, PemError};
@@ -32,6 +34,8 @@ pub struct TlsOptions {
     pub verify: bool,
     /// The client's certificate says which user it is; with `verify`.
     pub map: bool,
+    /// Keys of which the client's certificate must have one; empty: any.
+    pub pinned: Vec<KeyHash>,
     /// Time that a handshake may take.
     pub timeout: Duration,
     /// The handshake comes before INFO.
@@ -61,10 +65,17 @@ impl TlsOptions {
             ca_file: None,
             verify: false,
             map: false,
+            pinned: Vec::new(),
             timeout: limits::TLS_TIMEOUT,
             handshake_first: HandshakeFirst::Off,
             allow_non_tls: false,
         }
+    }
+
+    /// Whether a client with this certificate (DER), or without one, may stay, as far as its key says.
+    pub fn admits(&self, certificate: Option<&[u8]>) -> bool {
+        let key = || certificate.and_then(KeyHash::of);
+        self.pinned.is_empty() || key().is_some_and(|key| self.pinned.contains(&key))
     }
 
     /// A client may go without TLS. Where the handshake always comes first, none can.

@@ -125,15 +125,18 @@ impl Loop {
 
     /// The handshake of a client was good.
     fn encrypted_from_now(&mut self, id: ClientId) {
-        let maps = self
-            .handshakes
-            .as_ref()
-            .is_some_and(|handshakes| handshakes.tls.options().map);
+        let options = self.handshakes.as_ref().map(|all| all.tls.options());
+        let maps = options.is_some_and(|options| options.map);
         let Some(Some(connection)) = self.connections.get_mut(id) else {
             return;
         };
         let transport = std::mem::replace(&mut connection.transport, Transport::Plain);
         if let Transport::Handshake(session) = transport {
+            if options.is_some_and(|options| !options.admits(session.certificate())) {
+                connection.transport = Transport::Tls(session);
+                let what = "the client's certificate is not one of pinned_certs";
+                return self.no_handshake(id, &io::Error::other(what));
+            }
             let (version, suite) = session.label();
             log::debug!("NATS client {}: TLS {version}, {suite}", connection.peer);
             if maps && let Some(certificate) = session.certificate() {

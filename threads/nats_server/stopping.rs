@@ -1,6 +1,6 @@
 //! The end of the thread's life: what clients had sent is read, stored and answered before they are told goodbye.
 
-use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
 
 use crate::limits::{STOP_READ_TIME, STOP_TIME};
 use crate::nats::{ClientId, CloseReason};
@@ -13,12 +13,20 @@ use super::{Loop, Phase};
 pub struct Stop {
     asked: AtomicU8,
     lame_duck: AtomicBool,
+    closed: AtomicBool,
+    leaving: AtomicUsize,
 }
 
 impl Stop {
     /// The end is near: clients are told once (`ldm` in INFO), and everything goes on.
     pub fn soon(&self) {
         self.lame_duck.store(true, Ordering::SeqCst);
+    }
+
+    /// Nobody is let in any more, and so many more of the clients that there are, the oldest first, are told goodbye.
+    pub fn send_away(&self, clients: usize) {
+        self.leaving.fetch_add(clients, Ordering::SeqCst);
+        self.closed.store(true, Ordering::SeqCst);
     }
 
     /// In order: what clients have sent is read, and stored before they are told goodbye.
@@ -51,10 +59,28 @@ impl Loop {
         }
     }
 
+    fn send_away(&mut self) {
+        let _ = self.poll.registry().deregister(&mut self.listener);
+        // Who comes now is refused by the kernel, instead of waiting for an answer.
+        let _ = rustix::net::shutdown(&self.listener, rustix::net::Shutdown::Both);
+        let clients = self.stop.leaving.swap(0, Ordering::SeqCst);
+        let open = self.connections.iter().enumerate();
+        let mut open: Vec<_> = open
+            .filter_map(|(id, connection)| Some((connection.as_ref()?.opened, id)))
+            .collect();
+        open.sort_unstable();
+        for &(_, id) in open.iter().take(clients) {
+            self.broker.close(id, CloseReason::ServerShutdown);
+        }
+    }
+
     /// Moves on through the end of the thread's life.
     pub(super) fn advance(&mut self) {
         if self.stop.lame_duck.swap(false, Ordering::SeqCst) {
             self.broker.enter_lame_duck();
+        }
+        if self.stop.closed.swap(false, Ordering::SeqCst) {
+            self.send_away();
         }
         match self.phase {
             Phase::Serving if self.stop.is_asked() => {

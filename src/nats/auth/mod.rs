@@ -30,6 +30,8 @@ pub struct Authorization {
     pub users: Vec<User>,
     /// A token, for whoever gives no user.
     pub token: Option<Password>,
+    /// The one of the users that a client is who shows nothing.
+    pub no_auth_user: Option<String>,
 }
 
 /// One user.
@@ -91,21 +93,43 @@ impl Auth {
                 credential: Credential::Password(Password::new(password)),
                 permissions: None,
             }],
-            token: None,
+            ..Authorization::default()
         }))
     }
 
     /// A token.
     pub fn token(token: Secret) -> Self {
         Self::Required(Arc::new(Authorization {
-            users: Vec::new(),
             token: Some(Password::new(token)),
+            ..Authorization::default()
         }))
     }
 
-    /// Whether CONNECT must carry credentials.
+    /// Whether a client must be somebody: by what CONNECT carries, or as the [user](Self::no_auth_user) of those who show nothing.
     pub fn is_required(&self) -> bool {
         !matches!(self, Self::Open)
+    }
+
+    /// Who a client is that shows nothing (nats-server: `no_auth_user`).
+    pub fn no_auth_user(&self) -> Option<&User> {
+        let Self::Required(authorization) = self else {
+            return None;
+        };
+        let name = authorization.no_auth_user.as_ref()?;
+        authorization.users.iter().find(|user| user.name == *name)
+    }
+
+    /// The same for the client of this CONNECT, if it shows nothing.
+    pub fn no_auth_user_of(&self, connect: &Connect) -> Option<&User> {
+        let shown = [
+            &connect.user,
+            &connect.pass,
+            &connect.auth_token,
+            &connect.nkey,
+        ];
+        let is_empty = |text: &&Option<String>| text.as_ref().is_none_or(String::is_empty);
+        let user = self.no_auth_user()?;
+        shown.iter().all(is_empty).then_some(user)
     }
 
     /// What a client may do that is in as `user` by what was asked for `before`; `None`: it would not get in now.
@@ -238,6 +262,7 @@ mod tests {
             Auth::Required(Arc::new(Authorization {
                 users,
                 token: token.map(|token| Password::new(Secret::new(token))),
+                no_auth_user: None,
             }))
         };
         let before = users(vec![user("a", "1"), user("b", "2")], Some("t"));
@@ -281,7 +306,7 @@ mod tests {
             };
             Auth::Required(Arc::new(Authorization {
                 users: names.iter().map(user).collect(),
-                token: None,
+                ..Authorization::default()
             }))
         };
         let certificate = certificate(&["b.org", "a.org"], "n");
@@ -308,7 +333,7 @@ mod tests {
         let hash = bcrypt::hash("p", 4).unwrap();
         let auth = Auth::Required(Arc::new(Authorization {
             users: vec![user("a", "p"), user("b", &hash)],
-            token: None,
+            ..Authorization::default()
         }));
         let connect = |name: &str| {
             let json = serde_json::json!({"user": name, "pass": "p"});

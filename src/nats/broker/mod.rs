@@ -148,7 +148,7 @@ impl Broker {
         Self {
             limits,
             info: Info {
-                auth_required: auth.is_required(),
+                auth_required: auth.is_required() && auth.no_auth_user().is_none(),
                 ..info
             },
             auth,
@@ -204,7 +204,7 @@ impl Broker {
     /// are too many.
     pub fn change(&mut self, Change { auth, limits }: Change) {
         let before = std::mem::replace(&mut self.auth, auth);
-        self.info.auth_required = self.auth.is_required();
+        self.info.auth_required = self.auth.is_required() && self.auth.no_auth_user().is_none();
         self.limits = limits;
         let mut refused = Vec::new();
         for (id, client) in &mut self.clients {
@@ -428,12 +428,19 @@ impl Broker {
             connect.user = Some(user.to_owned());
         }
         let nonce = client.nonce.as_deref().unwrap_or_default();
-        let verdict = self.auth.look(&connect, nonce);
+        let verdict = match self.auth.no_auth_user_of(&connect) {
+            Some(user) => {
+                connect.user = Some(user.name.clone());
+                Verdict::Allowed(user.permissions.clone())
+            }
+            None => self.auth.look(&connect, nonce),
+        };
         client.user = self
             .auth
             .is_required()
-            .then(|| connect.nkey.clone().or_else(|| connect.user.clone()))
-            .flatten();
+            .then(|| connect.nkey.clone().filter(|key| !key.is_empty()))
+            .flatten()
+            .or_else(|| connect.user.clone().filter(|_| self.auth.is_required()));
         // Credentials have served their purpose; the rest is kept.
         client.connect = Connect {
             user: None,
@@ -473,6 +480,19 @@ impl Broker {
             self.close(id, CloseReason::NoRespondersRequiresHeaders);
         } else {
             self.ok_if_verbose(id);
+        }
+    }
+
+    /// A client that begins without CONNECT is in all the same, where there is a user of those who show nothing. False: it is not.
+    pub fn admit(&mut self, id: ClientId) -> bool {
+        match (self.clients.get_mut(id), self.auth.no_auth_user()) {
+            (Some(client), Some(user)) if client.certificate.is_none() => {
+                client.user = Some(user.name.clone());
+                client.permissions = user.permissions.clone();
+                client.authorised = true;
+                true
+            }
+            _ => false,
         }
     }
 

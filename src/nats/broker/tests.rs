@@ -284,7 +284,7 @@ fn limited(permissions: Permissions, hashed: bool) -> Auth {
                 permissions: None,
             },
         ],
-        token: None,
+        ..Authorization::default()
     }))
 }
 
@@ -307,6 +307,46 @@ fn a_server_without_headers_neither_takes_nor_sends_them() {
     );
     let closed = [(other, CloseReason::NoRespondersRequiresHeaders)];
     assert_eq!(bench.0.take_closing(), closed);
+}
+
+#[test]
+fn who_shows_nothing_is_the_user_without_authentication() {
+    for hashed in [false, true] {
+        let permissions = Permissions {
+            publish: rules(Some(&["a"]), &[]),
+            ..Permissions::default()
+        };
+        let Auth::Required(authorization) = limited(permissions, hashed) else {
+            panic!("open");
+        };
+        let auth = Auth::Required(Arc::new(Authorization {
+            no_auth_user: Some("limited".into()),
+            ..(*authorization).clone()
+        }));
+        let mut bench = Bench::new(Limits::default(), auth);
+        assert!(!bench.0.info().auth_required);
+        for (connect, user) in [
+            ("{}", Some("limited")),
+            (r#"{"user":"","pass":""}"#, Some("limited")),
+            (r#"{"user":"free","pass":"p"}"#, Some("free")),
+            (r#"{"user":"free"}"#, None),
+            (r#"{"pass":"p"}"#, None),
+            (r#"{"auth_token":"p"}"#, None),
+        ] {
+            let id = bench.client(connect);
+            let closed = bench.0.take_closing();
+            let is_in = bench.0.client(id).filter(|_| closed.is_empty());
+            assert_eq!(is_in.and_then(|c| c.user.as_deref()), user, "{connect}");
+            bench.send(id, "PUB a 0\r\n\r\nPUB b 0\r\n\r\n");
+            let is_limited = bench
+                .out(id)
+                .contains("Permissions Violation for Publish to \"b\"");
+            assert_eq!(is_limited, user == Some("limited"), "{connect}");
+        }
+        let id = bench.client("");
+        assert!(bench.0.admit(id));
+        assert_eq!(bench.0.client(id).unwrap().user.as_deref(), Some("limited"));
+    }
 }
 
 fn connect(user: &str) -> String {
@@ -541,7 +581,7 @@ fn a_user_with_a_key_signs_what_it_was_told() {
             credential: Credential::Key,
             permissions: None,
         }],
-        token: None,
+        ..Authorization::default()
     }));
     let mut bench = Bench::new(Limits::default(), auth);
     for is_right in [true, false] {

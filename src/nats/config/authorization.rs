@@ -21,6 +21,8 @@ pub struct Authorization {
     pub token: Option<Secret>,
     /// Time to authenticate.
     pub timeout: Option<Duration>,
+    /// `no_auth_user`, beside the block: the one of the users that a client is who shows nothing.
+    pub no_auth_user: Option<String>,
 }
 
 /// One user.
@@ -36,17 +38,25 @@ pub struct User {
     pub permissions: Option<Permissions>,
 }
 
+impl User {
+    /// What no two users share: the name, or the public key.
+    fn key(&self) -> &str {
+        self.nkey.as_ref().unwrap_or(&self.name)
+    }
+}
+
 impl Authorization {
-    /// Reads a file that holds this block and nothing else.
+    /// Reads a file that holds this block, perhaps `no_auth_user` beside it, and nothing else.
     ///
     /// # Errors
     /// It cannot be read, is no such block, or nobody could connect with it.
     pub fn read(path: &Path, sources: &dyn Sources) -> Result<Self, ConfigError> {
         let block = read(path, sources)?;
-        let mut found = None;
+        let (mut found, mut no_auth_user) = (None, None);
         for (key, value) in block.entries() {
             match key.as_str() {
                 "authorization" => found = Some(value),
+                "no_auth_user" => no_auth_user = Some(value),
                 _ => value.unknown(&key)?,
             }
         }
@@ -58,7 +68,10 @@ impl Authorization {
             fault: Fault::Combination("a block authorization { … } is missing"),
         };
         let value = found.ok_or_else(missing)?;
-        let authorization = Self::from_value(value)?;
+        let mut authorization = Self::from_value(value)?;
+        if let Some(value) = no_auth_user {
+            authorization.set_no_auth_user(value)?;
+        }
         if !authorization.is_required() {
             let fault = Fault::Combination("authorization names no user and no token");
             return Err(value.error(fault));
@@ -72,7 +85,7 @@ impl Authorization {
             return Auth::Open;
         }
         let users = self.users.iter().map(|user| auth::User {
-            name: user.nkey.as_ref().unwrap_or(&user.name).clone(),
+            name: user.key().to_owned(),
             credential: match user.nkey {
                 Some(_) => Credential::Key,
                 None => Credential::Password(Password::new(user.password.clone())),
@@ -82,7 +95,39 @@ impl Authorization {
         Auth::Required(Arc::new(auth::Authorization {
             users: users.collect(),
             token: self.token.clone().map(Password::new),
+            no_auth_user: self.no_auth_user.clone(),
         }))
+    }
+
+    /// The users of the block `accounts`, as if they were all of one: this server does not keep accounts apart.
+    pub(super) fn add_accounts(&mut self, value: &Value) -> Result<(), ConfigError> {
+        for (name, account) in value.block("accounts")?.entries() {
+            for (key, value) in account.block(&name)?.entries() {
+                if key != "users" {
+                    return Err(value.error(Fault::Unsupported { key }));
+                }
+                for user in several(value)? {
+                    let name = user.key();
+                    if self.users.iter().any(|other| other.key() == name) {
+                        let name = name.to_owned();
+                        return Err(value.error(Fault::TwiceTheUser { name }));
+                    }
+                    self.users.push(user);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The user of those who show nothing: one of those that there are.
+    pub(super) fn set_no_auth_user(&mut self, value: &Value) -> Result<(), ConfigError> {
+        let key = "no_auth_user";
+        let name = value.text(key)?;
+        if !self.users.iter().any(|user| user.key() == name) {
+            return Err(value.wrong(key, "one of the users"));
+        }
+        self.no_auth_user = Some(name.to_owned());
+        Ok(())
     }
 
     /// Somebody is named: whoever connects must be that one.
@@ -153,7 +198,7 @@ fn several(value: &Value) -> Result<Vec<User>, ConfigError> {
     let mut users = Vec::new();
     for value in value.array("users")? {
         let user = user(value)?;
-        let name = user.nkey.as_ref().unwrap_or(&user.name).clone();
+        let name = user.key().to_owned();
         if !names.insert(name.clone()) {
             return Err(value.error(Fault::TwiceTheUser { name }));
         }

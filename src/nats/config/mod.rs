@@ -16,6 +16,6 @@ mod value;
 pub use authorization::{Authorization, User};
 pub use error::{ConfigError, Fault, Place};
 pub use parser::read;
-pub use server::{Listen, ServerConfig, Tls};
+pub use server::{LAME_DUCK_DURATION, LAME_DUCK_GRACE, Listen, ServerConfig, Tls};
 pub use sources::{Files, Sources};
 pub use value::{Block, Kind, Value};

@@ -7,6 +7,7 @@ use super::authorization::Authorization;
 use super::error::{ConfigError, Fault};
 use super::value::{Kind, Value};
 use super::{Sources, duration, read};
+use crate::nats::tls::KeyHash;
 
 /// What a configuration says; what it leaves out is `None`, empty or false.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -41,10 +42,10 @@ pub struct ServerConfig {
     pub write_deadline: Option<Duration>,
     /// `no_header_support`.
     pub no_header_support: bool,
-    /// `authorization`.
+    /// `authorization`, and the users of `accounts`.
     pub authorization: Authorization,
-    /// `no_auth_user`: who a client is that gives no credentials.
-    pub no_auth_user: Option<String>,
+    /// There are `accounts` that nats-server would keep apart, and this server does not.
+    pub has_accounts: bool,
     /// `tls`.
     pub tls: Option<Tls>,
     /// `allow_non_tls`: clients without TLS are served too.
@@ -77,6 +78,8 @@ pub struct Tls {
     pub verify: bool,
     /// `verify_and_map`: and it says which user they are.
     pub map: bool,
+    /// `pinned_certs`: the hashes of the public keys of which a client's certificate must have one; empty: any.
+    pub pinned_certs: Vec<KeyHash>,
     /// `timeout` of the handshake.
     pub timeout: Option<Duration>,
     /// `handshake_first`: TLS begins before INFO.
@@ -85,6 +88,12 @@ pub struct Tls {
     pub handshake_fallback: Option<Duration>,
 }
 
+/// nats-server's default of `lame_duck_duration`.
+pub const LAME_DUCK_DURATION: Duration = Duration::from_secs(120);
+/// nats-server's default of `lame_duck_grace_period`.
+pub const LAME_DUCK_GRACE: Duration = Duration::from_secs(10);
+/// The shortest `lame_duck_duration`.
+const LAME_DUCK_DURATION_LEAST: Duration = Duration::from_secs(30);
 /// nats-server's time for `handshake_first: auto`.
 const HANDSHAKE_FALLBACK: Duration = Duration::from_millis(50);
 
@@ -95,7 +104,7 @@ const PASSED_OVER: &str = "debug trace trace_verbose trace_headers logtime logti
     reconnect_error_reports server_tags server_metadata no_fast_producer_stall max_closed_clients";
 
 /// Keys of what nats-server has and this server has not.
-const UNSUPPORTED: &str = "cluster gateway leaf leafnodes jetstream store_dir storedir websocket ws mqtt accounts operator \
+const UNSUPPORTED: &str = "cluster gateway leaf leafnodes jetstream store_dir storedir websocket ws mqtt operator \
     operators roots root root_operators root_operator resolver account_resolver accounts_resolver resolver_tls \
     resolver_preload resolver_pinned_accounts system_account system trusted trusted_keys mappings maps ocsp ocsp_cache \
     proxy_protocol proxies default_js_domain default_sentinel prof_port prof_block_rate http_base_path max_sub_tokens \
@@ -113,8 +122,31 @@ impl ServerConfig {
     pub fn read(path: &Path, sources: &dyn Sources) -> Result<Self, ConfigError> {
         let block = read(path, sources)?;
         let mut found = Self::default();
+        let (mut accounts, mut no_auth_user, mut grace) = (None, None, None);
         for (key, value) in block.entries() {
-            found.set(&key, value)?;
+            match key.as_str() {
+                "accounts" => accounts = Some(value),
+                "no_auth_user" => no_auth_user = Some(value),
+                "lame_duck_grace_period" => grace = Some(value),
+                _ => found.set(&key, value)?,
+            }
+        }
+        // What these are about may stand behind them.
+        if let Some(value) = accounts {
+            found.authorization.add_accounts(value)?;
+            found.has_accounts = true;
+        }
+        if let Some(value) = no_auth_user {
+            found.authorization.set_no_auth_user(value)?;
+        }
+        if let Some(value) = grace {
+            let grace = value.duration("lame_duck_grace_period")?;
+            let duration = found.lame_duck_duration.unwrap_or(LAME_DUCK_DURATION);
+            if grace >= duration {
+                let allowed = "shorter than lame_duck_duration";
+                return Err(value.wrong("lame_duck_grace_period", allowed));
+            }
+            found.lame_duck_grace_period = Some(grace);
         }
         Ok(found)
     }
@@ -156,11 +188,15 @@ impl ServerConfig {
             "write_deadline" => self.write_deadline = Some(value.duration(key)?),
             "no_header_support" => self.no_header_support = value.boolean(key)?,
             "authorization" => self.authorization = Authorization::from_value(value)?,
-            "no_auth_user" => self.no_auth_user = Some(value.text(key)?.to_owned()),
             "tls" => self.tls = Some(Tls::from_value(value)?),
             "allow_non_tls" => self.allow_non_tls = value.boolean(key)?,
-            "lame_duck_duration" => self.lame_duck_duration = Some(value.duration(key)?),
-            "lame_duck_grace_period" => self.lame_duck_grace_period = Some(value.duration(key)?),
+            "lame_duck_duration" => {
+                let duration = value.duration(key)?;
+                if duration < LAME_DUCK_DURATION_LEAST {
+                    return Err(value.wrong(key, "at least 30 s"));
+                }
+                self.lame_duck_duration = Some(duration);
+            }
             _ if is_in(PASSED_OVER, key) => {}
             _ if is_in(UNSUPPORTED, key) => {
                 return Err(value.error(Fault::Unsupported {
@@ -186,6 +222,7 @@ impl Tls {
                     found.map = value.boolean(&key)?;
                     found.verify |= found.map;
                 }
+                "pinned_certs" => found.pinned_certs = pinned_certs(&key, value)?,
                 "timeout" => found.timeout = Some(value.duration(&key)?),
                 "handshake_first" | "first" | "immediate" => found.set_first(&key, value)?,
                 // What rustls offers is good, and any client of today has some of it.
@@ -199,7 +236,6 @@ impl Tls {
                 "allow_insecure_cipher_suites"
                 | "min_version"
                 | "connection_rate_limit"
-                | "pinned_certs"
                 | "cert_store"
                 | "cert_match_by"
                 | "cert_match"
@@ -236,6 +272,14 @@ impl Tls {
         };
         Ok(())
     }
+}
+
+fn pinned_certs(key: &str, value: &Value) -> Result<Vec<KeyHash>, ConfigError> {
+    let hashes = value.array(key)?.iter().map(|value| {
+        let hash = KeyHash::parse(value.text(key)?);
+        hash.ok_or_else(|| value.wrong(key, "SHA-256 hashes, each of 64 hexadecimal digits"))
+    });
+    hashes.collect()
 }
 
 /// A port, or `host:port`.

@@ -362,7 +362,7 @@ fn a_message_that_its_client_may_not_publish_does_not_reach_the_data_path() {
     };
     let mut bench = Bench::with(Auth::Required(Arc::new(Authorization {
         users: vec![user],
-        token: None,
+        ..Authorization::default()
     })));
     let input = b"CONNECT {\"user\":\"u\",\"pass\":\"p\",\"verbose\":false}\r\nPUB LOG 0\r\n\r\nPUB EVENT 0\r\n\r\n";
     let taken = bench.take(input, ROOM, NONE);

@@ -1,12 +1,13 @@
 //! CIM's embedded NATS server behind the flags, configuration keys and signals of nats-server, so that foreign test suites run against
 //! it unchanged (tests/suites/README.md). Messages on LOG, EVENT, CONFIG and TEST count as stored at once. For tests: not in the image.
 //!
-//! SIGTERM and SIGINT end it, SIGHUP reads the configuration again (clients stay when users and the number of connections alone differ), SIGUSR2 is lame duck.
+//! SIGTERM and SIGINT end it, SIGHUP reads the configuration again (clients stay when users and the number of connections alone differ), SIGUSR2 is lame duck mode.
 #![allow(missing_docs)]
 
 mod console;
 mod flags;
 mod https;
+mod lame_duck;
 mod pages;
 mod server;
 
@@ -17,10 +18,11 @@ use std::process::ExitCode;
 use cim::nats::config::{Authorization, Files, Listen, ServerConfig, Tls, User};
 use cim::nats::info::VERSION;
 use cim::threads::spawn::{NOTICES, Notice, spawn};
-use crossbeam_channel::bounded;
+use crossbeam_channel::{RecvTimeoutError, bounded};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2};
 
 use flags::{Flags, Wanted};
+use lame_duck::LameDuck;
 use server::Server;
 
 fn main() -> ExitCode {
@@ -63,8 +65,30 @@ fn run(flags: &Flags) -> Result<(), Box<dyn Error>> {
     }
     log::info!("Listening for client connections on {}", server.address());
     log::info!("Server is ready");
-    for notice in notices {
+    let mut lame_duck: Option<LameDuck> = None;
+    loop {
+        let notice = match &lame_duck {
+            Some(mode) => match notices.recv_deadline(mode.next()) {
+                Err(RecvTimeoutError::Timeout) => None,
+                notice => Some(notice?),
+            },
+            None => Some(notices.recv()?),
+        };
+        let Some(notice) = notice else {
+            server.send_away(1);
+            if lame_duck.as_mut().is_some_and(LameDuck::go_on) {
+                continue;
+            }
+            break;
+        };
         match notice {
+            Notice::Signal(SIGUSR2) if lame_duck.is_none() => {
+                log::info!("Entering lame duck mode, stop accepting new clients");
+                lame_duck = Some(server.begin_lame_duck());
+            }
+            // There is no going back.
+            Notice::Signal(SIGUSR2) => {}
+            Notice::Signal(SIGHUP) if lame_duck.is_some() => {}
             Notice::Signal(SIGHUP) => match read(flags) {
                 Ok(config) => {
                     server.reload(config, &notices_in)?;
@@ -89,6 +113,9 @@ fn read(flags: &Flags) -> Result<ServerConfig, Box<dyn Error>> {
         Some(path) => ServerConfig::read(Path::new(path), &Files)?,
         None => ServerConfig::default(),
     };
+    if config.has_accounts {
+        log::warn!("The users of the accounts are taken, the accounts are not kept apart");
+    }
     config.host = flags.host.clone().or(config.host);
     config.port = flags.port.or(config.port);
     config.server_name = flags.server_name.clone().or(config.server_name);
@@ -105,7 +132,7 @@ fn read(flags: &Flags) -> Result<ServerConfig, Box<dyn Error>> {
                 ..User::default()
             }],
             timeout: config.authorization.timeout,
-            token: None,
+            ..Authorization::default()
         };
     }
     if let Some(token) = &flags.token {

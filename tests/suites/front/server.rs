@@ -23,6 +23,7 @@ use cim::threads::spawn::{Notice, spawn};
 use crossbeam_channel::{Sender, bounded, never, select};
 
 use crate::https;
+use crate::lame_duck::LameDuck;
 use crate::pages::Pages;
 
 /// What nats-server has by default, where its own tests look at it.
@@ -116,6 +117,25 @@ impl Server {
         self.start(notices)
     }
 
+    /// Clients are told that the server is about to end, and nobody is let in any more.
+    pub fn begin_lame_duck(&self) -> LameDuck {
+        if let Some(running) = &self.running {
+            running.stop.soon();
+        }
+        self.send_away(0);
+        let clients = usize::try_from(self.metrics.nats_connections.get()).unwrap_or(0);
+        LameDuck::new(&self.config, clients)
+    }
+
+    /// So many clients are told goodbye.
+    pub fn send_away(&self, clients: usize) {
+        if let Some(running) = &self.running {
+            running.stop.send_away(clients);
+            // It fails only when nobody is left to wake.
+            let _ = running.waker.wake();
+        }
+    }
+
     fn limits(&self) -> Limits {
         let config = &self.config;
         let default = Limits::default();
@@ -149,6 +169,7 @@ impl Server {
         options.ca_file.clone_from(&config.ca_file);
         options.verify = config.verify;
         options.map = config.map;
+        options.pinned.clone_from(&config.pinned_certs);
         options.timeout = config.timeout.unwrap_or(options.timeout);
         options.handshake_first = match (config.handshake_first, config.handshake_fallback) {
             (false, _) => HandshakeFirst::Off,

@@ -48,6 +48,16 @@ fn one_user_or_a_token() {
 }
 
 #[test]
+fn a_user_for_those_who_show_nothing_stands_beside_the_block() {
+    let found =
+        read_text("no_auth_user: b\nauthorization { users: [{user: a}, {user: b}] }").unwrap();
+    assert_eq!(found.no_auth_user.as_deref(), Some("b"));
+    assert_eq!(found.auth().no_auth_user().unwrap().name, "b");
+    let error = read_text("no_auth_user: c\nauthorization { users: [{user: a}] }").unwrap_err();
+    assert!(error.to_string().contains("one of the users"), "{error}");
+}
+
+#[test]
 fn users_have_permissions_of_their_own_or_the_default_ones() {
     let found = read_text(
         r#"

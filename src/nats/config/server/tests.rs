@@ -39,7 +39,7 @@ fn everything_there_is() {
         ping_max: 3
         write_deadline: 2
         no_header_support: true
-        no_auth_user: guest
+        no_auth_user: a
         allow_non_tls: true
         lame_duck_duration: "30s"
         lame_duck_grace_period: 10s
@@ -47,12 +47,14 @@ fn everything_there_is() {
         logfile: /dev/null
         no_sys_acc: true
         Authorization { user a, password b }
+        accounts { X { users [{user: c}] }, Y { users: [{user: d, pass: e}] } }
         tls {
           cert_file: ./cert.pem
           key_file: ./key.pem
           ca_file: ./ca.pem
           verify_and_map: true
           timeout: 0.5
+          pinned_certs: ["bf6f821f09fde09451411ba3b42c0f74727d61a974c69fd3cf5257f39c75f0e9"]
           handshake_first: 300ms
           curve_preferences: [CurveP256]
         }"#,
@@ -80,13 +82,14 @@ fn everything_there_is() {
         write_deadline: seconds(2),
         no_header_support: true,
         authorization: found.authorization.clone(),
-        no_auth_user: Some("guest".into()),
+        has_accounts: true,
         tls: Some(Tls {
             cert_file: "./cert.pem".into(),
             key_file: "./key.pem".into(),
             ca_file: Some("./ca.pem".into()),
             verify: true,
             map: true,
+            pinned_certs: found.tls.clone().unwrap().pinned_certs,
             timeout: Some(Duration::from_millis(500)),
             handshake_first: true,
             handshake_fallback: Some(Duration::from_millis(300)),
@@ -96,7 +99,13 @@ fn everything_there_is() {
         lame_duck_grace_period: seconds(10),
     };
     assert_eq!(found, expected);
-    assert_eq!(found.authorization.users[0].name, "a");
+    let users = found.authorization.users.iter();
+    assert_eq!(
+        users.map(|user| user.name.as_str()).collect::<Vec<_>>(),
+        ["a", "c", "d"]
+    );
+    assert_eq!(found.authorization.no_auth_user.as_deref(), Some("a"));
+    assert_eq!(expected.tls.unwrap().pinned_certs.len(), 1);
     assert_eq!(read_text("").unwrap(), ServerConfig::default());
 }
 
@@ -179,8 +188,33 @@ fn what_the_server_cannot_follow_is_refused() {
         ("tls {}", "needs a cert_file and a key_file"),
         ("tls {cert_file a}", "needs a cert_file and a key_file"),
         (
-            "tls {cert_file a, key_file b, pinned_certs: []}",
+            "tls {cert_file a, key_file b, pinned_certs: [00]}",
+            "must be a text",
+        ),
+        (
+            "tls {cert_file a, key_file b, pinned_certs: [\"00\"]}",
+            "64 hexadecimal digits",
+        ),
+        (
+            "tls {cert_file a, key_file b, cert_store: x}",
             "not supported",
+        ),
+        (
+            "no_auth_user: guest",
+            "\"no_auth_user\" must be one of the users",
+        ),
+        (
+            "accounts { A { exports: [] } }",
+            "\"exports\" is not supported",
+        ),
+        (
+            "accounts { A { users: [{user: a}] }, B { users: [{user: a}] } }",
+            "the user \"a\" is there twice",
+        ),
+        ("lame_duck_duration: \"29s\"", "at least 30 s"),
+        (
+            "lame_duck_duration: \"30s\", lame_duck_grace_period: \"30s\"",
+            "shorter than lame_duck_duration",
         ),
         (
             "tls {cert_file a, key_file b, handshake_first: maybe}",
