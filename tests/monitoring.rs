@@ -101,14 +101,40 @@ fn the_pages_tell_who_is_connected_and_what_was_sent() {
     eventually(PATIENCE, || closed().as_array().unwrap().len() == 1);
     assert_eq!(closed()[0]["cid"], cid);
     assert_eq!(closed()[0]["reason"], "Client Closed");
-    assert_eq!(page(&cim, "/varz")["connections"], 1);
-    assert_eq!(page(&cim, "/varz")["total_connections"], 2);
+    let varz = page(&cim, "/varz");
+    assert_eq!(
+        ["connections", "total_connections", "stale_connections"].map(|name| &varz[name]),
+        [1, 2, 0].map(Value::from).each_ref()
+    );
+    assert_eq!(varz["http_port"], cim.http.port());
+    assert_eq!(varz["http_req_stats"]["/varz"], 2);
+}
+
+#[test]
+fn the_time_to_a_client_and_back_is_measured_when_it_is_asked_for() {
+    let cim = Cim::start(Options::new());
+    let mut app = client(&cim, "app");
+    let rtt = || page(&cim, "/connz?sort=rtt")["connections"][0]["rtt"].clone();
+    let looks = std::thread::scope(|scope| {
+        let looks = scope.spawn(|| {
+            let mut looks = 0;
+            eventually(PATIENCE, || {
+                looks += 1;
+                rtt() != "0s"
+            });
+            looks
+        });
+        assert_eq!(app.line(), "PING");
+        app.send(b"PONG\r\n");
+        looks.join().unwrap()
+    });
+    assert!(looks > 1, "at first it is not known");
 }
 
 #[test]
 fn a_question_that_cannot_be_answered_says_why() {
     let cim = Cim::start(Options::new());
-    for path in ["/connz?limit=x", "/connz?sort=size", "/subsz?offset=-1"] {
+    for path in ["/connz?limit=x", "/connz?sort=size", "/subsz?offset=x"] {
         let answer = cim.get(path);
         assert_eq!(answer.status, 400, "{path}");
         assert!(answer.json()["error"].is_string());

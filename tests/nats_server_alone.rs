@@ -103,6 +103,7 @@ impl Server {
             notifications: outlet,
             changes: crossbeam_channel::never(),
             questions: crossbeam_channel::never(),
+            monitor: None,
             metrics: Arc::clone(&metrics),
             stop: Arc::clone(&stop),
         };

@@ -57,6 +57,7 @@ pub(super) struct Ends {
     pub notifications: Outlet,
     pub changes: Receiver<Change>,
     pub questions: Questions,
+    pub monitor: SocketAddr,
     pub health: Arc<Health>,
     pub metrics: Arc<Metrics>,
     pub stop: Arc<Stop>,
@@ -119,6 +120,7 @@ impl Front {
             notifications,
             changes,
             questions,
+            monitor,
             health,
             metrics,
             stop,
@@ -171,6 +173,7 @@ impl Front {
                     notifications,
                     changes,
                     questions,
+                    monitor: Some(monitor),
                     metrics,
                     stop,
                 };

@@ -388,6 +388,7 @@ impl Daemon {
             notifications: outlet,
             changes,
             questions,
+            monitor: rest,
             health: Arc::clone(&health),
             metrics: Arc::clone(&metrics),
             stop: Arc::clone(&nats_stop),

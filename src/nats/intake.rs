@@ -429,7 +429,7 @@ impl Turn<'_> {
                 self.publisher.early_pings = self.publisher.early_pings.saturating_add(1);
             }
             Op::Ping => self.ping(),
-            Op::Pong => self.publisher.pings_outstanding = 0,
+            Op::Pong => self.publisher.ponged(self.broker.now()),
             op => {
                 self.interactive = true;
                 self.broker.apply(self.id, op);

@@ -192,7 +192,7 @@ impl Loop {
                         marked.push((id, CloseReason::StaleConnection));
                         continue;
                     }
-                    connection.publisher.pings_outstanding += 1;
+                    connection.publisher.pinged(now);
                     connection.is_pinged = true;
                     self.broker.ping(id);
                 }

@@ -20,6 +20,7 @@ mod transport;
 mod waiting;
 
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -86,6 +87,8 @@ pub struct NatsServer {
     pub changes: Receiver<Change>,
     /// Questions of the monitoring pages; the waker says that there are some.
     pub questions: Questions,
+    /// Where the monitoring pages are.
+    pub monitor: Option<SocketAddr>,
     /// Counters.
     pub metrics: Arc<Metrics>,
     /// Set before the waker is called to end the thread.
@@ -182,6 +185,7 @@ impl Loop {
             notifications,
             changes,
             questions,
+            monitor,
             metrics,
             stop,
         } = server;
@@ -210,7 +214,7 @@ impl Loop {
             control_progress,
             notifying: Notifying::new(notifications),
             changes,
-            monitoring: Monitoring::new(questions, now),
+            monitoring: Monitoring::new(questions, monitor, now),
             metrics,
             stop,
             phase: Phase::Serving,

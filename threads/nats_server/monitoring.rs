@@ -1,28 +1,36 @@
 //! Answers the questions of the monitoring pages.
 
+use std::net::SocketAddr;
 use std::time::{Duration, Instant, SystemTime};
 
 use crate::http::Response;
 use crate::metrics::ProcessUsage;
 use crate::nats::monitor::{
-    Closed, ConnInfo, Connz, ConnzQuery, Page, Question, Questions, Subsz, SubszQuery, Varz,
+    Asked, Closed, ConnInfo, Connz, ConnzQuery, Page, Question, Questions, Subsz, SubszQuery, Varz,
 };
-use crate::nats::{ClientId, subject};
+use crate::nats::{ClientId, CloseReason, subject};
 
 use super::Loop;
 use super::connection::Connection;
 
+/// Time after which a client must be able to answer a PING, although it has not asked for a PONG itself (nats-server).
+const ABLE_TO_ANSWER: Duration = Duration::from_secs(2);
+
 pub(super) struct Monitoring {
     questions: Questions,
+    address: Option<SocketAddr>,
+    asked: Asked,
     closed: Closed,
     started: SystemTime,
     started_at: Instant,
 }
 
 impl Monitoring {
-    pub(super) fn new(questions: Questions, now: Instant) -> Self {
+    pub(super) fn new(questions: Questions, address: Option<SocketAddr>, now: Instant) -> Self {
         Self {
             questions,
+            address,
+            asked: Asked::default(),
             closed: Closed::default(),
             started: SystemTime::now(),
             started_at: now,
@@ -38,6 +46,10 @@ impl Monitoring {
 impl Loop {
     pub(super) fn answer_questions(&mut self) {
         while let Ok(Question { page, reply }) = self.monitoring.questions.try_recv() {
+            self.monitoring.asked.count(&page);
+            if matches!(page, Page::Connz(_)) {
+                self.measure_round_trips();
+            }
             let response = match page {
                 Page::Varz => Response::json(200, &self.varz().page()),
                 Page::Connz(query) => Response::json(200, &self.connz(&query)),
@@ -45,6 +57,32 @@ impl Loop {
             };
             reply.send(response);
         }
+    }
+
+    /// Sends a PING to those who have not answered one yet: the next answer will tell how long it takes.
+    fn measure_round_trips(&mut self) {
+        let now = self.now;
+        for (id, connection) in self.connections.iter_mut().enumerate() {
+            let Some(connection) = connection else {
+                continue;
+            };
+            let Some(client) = self.broker.client(id).filter(|client| client.authorised) else {
+                continue;
+            };
+            let publisher = &mut connection.publisher;
+            let is_named = client
+                .connect
+                .lang
+                .as_ref()
+                .is_some_and(|lang| !lang.is_empty());
+            let is_new = publisher.round_trip.is_none() && publisher.pings_outstanding == 0;
+            if is_named && is_new && now >= connection.ready_since + ABLE_TO_ANSWER {
+                publisher.pinged(now);
+                self.broker.ping(id);
+            }
+        }
+        self.flush();
+        self.close_marked();
     }
 
     /// What is known of a connection.
@@ -58,6 +96,7 @@ impl Loop {
             start: self.monitoring.wall(connection.opened),
             last_activity: self.monitoring.wall(connection.last_in),
             stop: None,
+            round_trip: connection.publisher.round_trip,
             pending_bytes: self.broker.outbound(id).map_or(0, |out| out.len()),
             in_msgs: client.stats.in_messages,
             out_msgs: client.stats.out_messages,
@@ -105,6 +144,9 @@ impl Loop {
         let info = self.broker.info();
         let (limits, metrics) = (&self.limits, &self.metrics);
         let now = self.monitoring.wall(self.now);
+        let http = self.monitoring.address;
+        let stale = CloseReason::StaleConnection.as_str();
+        let stale = metrics.nats_closed.with_label_values(&[stale]);
         let usage = ProcessUsage::read().unwrap_or_default();
         let nanos = |time: Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
         Varz {
@@ -138,6 +180,10 @@ impl Loop {
             out_msgs: metrics.nats_out_messages.get(),
             in_bytes: metrics.nats_in_bytes.get(),
             out_bytes: metrics.nats_out_bytes.get(),
+            http_host: http.map(|http| http.ip().to_string()).unwrap_or_default(),
+            http_port: http.map_or(0, |http| http.port()),
+            http_req_stats: self.monitoring.asked,
+            stale_connections: stale.get(),
             slow_consumers: metrics.nats_slow_consumers.get(),
             subscriptions: self.broker.subscription_count(),
             ..Varz::at(self.monitoring.started, now)

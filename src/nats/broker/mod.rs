@@ -511,6 +511,11 @@ impl Broker {
         is_here
     }
 
+    /// What time it was at the last look.
+    pub fn now(&self) -> Instant {
+        self.now
+    }
+
     /// What time it is.
     pub fn set_now(&mut self, now: Instant) {
         self.now = now;

@@ -1,6 +1,7 @@
 //! What is remembered of one connection between its reads.
 
 use std::collections::VecDeque;
+use std::time::{Duration, Instant};
 
 use super::{Room, Stored, Way};
 
@@ -25,11 +26,29 @@ pub struct Publisher {
     pub publishes_control: bool,
     /// PINGs of the server without an answer.
     pub pings_outstanding: u32,
+    /// When the first of them was sent.
+    pinged_at: Option<Instant>,
+    /// Time from the last PING to its PONG.
+    pub round_trip: Option<Duration>,
     /// PINGs whose publishes come after them: see [`super::Intake::late_pings`].
     pub early_pings: u32,
 }
 
 impl Publisher {
+    /// The server sends it a PING.
+    pub fn pinged(&mut self, now: Instant) {
+        self.pings_outstanding += 1;
+        self.pinged_at.get_or_insert(now);
+    }
+
+    /// It has answered.
+    pub(super) fn ponged(&mut self, now: Instant) {
+        self.pings_outstanding = 0;
+        if let Some(at) = self.pinged_at.take() {
+            self.round_trip = Some(now.saturating_duration_since(at));
+        }
+    }
+
     /// A PING waits for what was published before it.
     pub fn is_waiting(&self) -> bool {
         !self.pongs.is_empty()

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::query::{ConnState, ConnzQuery, Show, Sort};
 use super::subsz::SubInfo;
-use super::{time, uptime};
+use super::{duration, time, uptime};
 use crate::limits::{CLOSED_CONNECTION_BYTES, CLOSED_CONNECTIONS};
 use crate::nats::subject;
 
@@ -23,6 +23,8 @@ pub struct ConnInfo {
     pub last_activity: SystemTime,
     /// When it was closed, and why.
     pub stop: Option<(SystemTime, &'static str)>,
+    /// Time from a PING to its PONG, once that is known.
+    pub round_trip: Option<Duration>,
     pub pending_bytes: usize,
     pub in_msgs: u64,
     pub out_msgs: u64,
@@ -78,6 +80,7 @@ struct Row {
     stop: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<&'static str>,
+    rtt: String,
     uptime: String,
     idle: String,
     pending_bytes: usize,
@@ -117,27 +120,39 @@ pub struct Connz {
 }
 
 impl ConnInfo {
+    fn is_of(&self, state: ConnState) -> bool {
+        match state {
+            ConnState::Open => self.stop.is_none(),
+            ConnState::Closed => self.stop.is_some(),
+            ConnState::Any => true,
+        }
+    }
+
+    /// To the microsecond, as nats-server has it, when it is less than a millisecond.
+    fn round_trip(&self) -> Duration {
+        let time = self.round_trip.unwrap_or_default();
+        if (Duration::from_micros(1)..Duration::from_millis(1)).contains(&time) {
+            Duration::from_micros(u64::from(time.subsec_micros()))
+        } else {
+            time
+        }
+    }
+
     fn end(&self, now: SystemTime) -> SystemTime {
         self.stop.map_or(now, |(at, _)| at)
     }
 
     fn is_wanted(&self, query: &ConnzQuery) -> bool {
-        let is_open = self.stop.is_none();
-        let state = match query.state {
-            // One that is asked for by its number is found wherever it is.
-            _ if query.cid != 0 => self.cid == query.cid,
-            ConnState::Open => is_open,
-            ConnState::Closed => !is_open,
-            ConnState::Any => true,
-        };
-        let by_user = |user: &String| !query.auth || self.user.as_ref() == Some(user);
+        if query.cid != 0 {
+            return self.cid == query.cid;
+        }
+        let by_user = |user: &String| self.user.as_ref() == Some(user);
         let by_subject = |subject: &String| {
             let takes =
                 |sub: &SubInfo| subject::matches(sub.subject.as_bytes(), subject.as_bytes());
             self.subscriptions.iter().any(takes)
         };
-        state
-            && query.user.as_ref().is_none_or(by_user)
+        query.user.as_ref().is_none_or(by_user)
             && query.filter_subject.as_ref().is_none_or(by_subject)
     }
 
@@ -146,7 +161,7 @@ impl ConnInfo {
             uptime(to.duration_since(from).unwrap_or(Duration::ZERO))
         };
         let end = self.end(now);
-        let number = self.subscriptions.len();
+        let (number, round_trip) = (self.subscriptions.len(), self.round_trip());
         let (tls_version, tls_cipher_suite) = self.tls.unzip();
         let (list, detail) = match query.subs {
             Show::Number => (Vec::new(), Vec::new()),
@@ -166,6 +181,7 @@ impl ConnInfo {
             last_activity: time(self.last_activity),
             stop: self.stop.map(|(at, _)| time(at)),
             reason: self.stop.map(|(_, reason)| reason),
+            rtt: duration(round_trip),
             uptime: between(self.start, end),
             idle: between(self.last_activity, end),
             pending_bytes: self.pending_bytes,
@@ -199,9 +215,9 @@ fn sort(connections: &mut [ConnInfo], by: Sort, now: SystemTime) {
         Sort::BytesFrom => connections.sort_by_key(|c| Reverse(c.in_bytes)),
         Sort::Last => connections.sort_by_key(|c| Reverse(c.last_activity)),
         Sort::Idle => connections.sort_by_key(|c| c.last_activity),
-        Sort::Uptime => {
-            connections.sort_by_key(|c| Reverse(c.end(now).duration_since(c.start).ok()));
-        }
+        // The youngest first, unlike all the others.
+        Sort::Uptime => connections.sort_by_key(|c| c.end(now).duration_since(c.start).ok()),
+        Sort::RoundTrip => connections.sort_by_key(|c| Reverse(c.round_trip)),
         Sort::Stop => connections.sort_by_key(|c| Reverse(c.stop.map(|(at, _)| at))),
     }
 }
@@ -214,9 +230,11 @@ impl Connz {
         query: &ConnzQuery,
         connections: impl Iterator<Item = ConnInfo>,
     ) -> Self {
-        let mut wanted: Vec<_> = connections.filter(|c| c.is_wanted(query)).collect();
-        sort(&mut wanted, query.sort, now);
+        let mut wanted: Vec<_> = connections.filter(|c| c.is_of(query.state)).collect();
+        // All that there are in this state, whichever are wanted of them.
         let total = wanted.len();
+        wanted.retain(|connection| connection.is_wanted(query));
+        sort(&mut wanted, query.sort, now);
         let shown = wanted.into_iter().skip(query.offset).take(query.limit);
         let connections: Vec<_> = shown.map(|c| c.row(query, now)).collect();
         Self {
@@ -245,6 +263,7 @@ mod tests {
             start,
             last_activity: start + Duration::from_secs(60),
             stop: None,
+            round_trip: Some(Duration::from_nanos(1_000_500 - cid)),
             pending_bytes: 0,
             in_msgs: 10 - cid,
             out_msgs: cid,
@@ -290,10 +309,15 @@ mod tests {
             ("", &[1, 2, 3][..]),
             ("state=closed", &[4]),
             ("state=any&sort=msgs_from", &[1, 2, 3, 4]),
+            ("sort=uptime", &[3, 2, 1]),
+            ("sort=rtt", &[1, 2, 3]),
             ("sort=subs", &[3, 2, 1]),
             ("sort=msgs_to&limit=1&offset=1", &[2]),
-            ("cid=4", &[4]),
+            ("cid=4", &[]),
+            ("cid=4&state=any", &[4]),
+            ("cid=4&state=closed", &[4]),
             ("cid=9", &[]),
+            ("user=u", &[2]),
             ("auth=1&user=u", &[2]),
             ("filter_subject=a.2", &[3]),
             ("sort=idle", &[1, 2, 3]),
@@ -301,19 +325,20 @@ mod tests {
         ] {
             assert_eq!(cids(&page(query)), expected, "{query}");
         }
-        let page = page("limit=1");
-        assert_eq!(
-            (&page["num_connections"], &page["total"]),
-            (&json!(1), &json!(3))
-        );
+        for (query, limit) in [("limit=1", 1), ("cid=2&limit=9", 1), ("user=u", 1024)] {
+            let page = page(query);
+            let numbers = ["num_connections", "total", "limit"].map(|name| &page[name]);
+            assert_eq!(numbers, [&json!(1), &json!(3), &json!(limit)], "{query}");
+        }
     }
 
     #[test]
     fn a_row_has_what_is_known_and_what_was_asked_for() {
-        let page = page("cid=4&subs=1");
+        let page = page("cid=4&state=closed&subs=1");
         let row = &page["connections"][0];
         assert_eq!(row["uptime"], "1m30s");
         assert_eq!(row["idle"], "30s");
+        assert_eq!(row["rtt"], "1.000496ms");
         assert_eq!(row["reason"], "Client Closed");
         assert_eq!(row["subscriptions_list"].as_array().unwrap().len(), 4);
         assert!(row["lang"].is_null() && row["authorized_user"].is_null());

@@ -14,7 +14,7 @@ use crossbeam_channel::{Receiver, Sender};
 pub use connz::{Closed, ConnInfo, Connz};
 pub use query::{ConnzQuery, QueryError, Show, SubszQuery};
 pub use subsz::{SubInfo, SublistStats, Subsz};
-pub use varz::Varz;
+pub use varz::{Asked, Varz};
 
 use crate::http::Replier;
 
@@ -69,6 +69,34 @@ fn time(at: SystemTime) -> String {
     DateTime::<Utc>::from(at).to_rfc3339_opts(SecondsFormat::Nanos, true)
 }
 
+/// A duration as Go writes it: `362µs`, `1.5s`, `2m0.25s`.
+fn duration(time: Duration) -> String {
+    let nanos = time.as_nanos();
+    let (unit, nanos_of_it) = match nanos {
+        0 => return "0s".to_owned(),
+        1..1_000 => ("ns", 1),
+        1_000..1_000_000 => ("µs", 1_000),
+        1_000_000..1_000_000_000 => ("ms", 1_000_000),
+        _ => ("s", 1_000_000_000),
+    };
+    let (mut whole, part) = (nanos / nanos_of_it, nanos % nanos_of_it);
+    let mut text = String::new();
+    if unit == "s" && whole >= 60 {
+        if whole >= 3600 {
+            text = format!("{}h", whole / 3600);
+        }
+        text.push_str(&format!("{}m", whole / 60 % 60));
+        whole %= 60;
+    }
+    text.push_str(&whole.to_string());
+    if part > 0 {
+        let digits = nanos_of_it.ilog10() as usize;
+        let part = format!(".{part:0digits$}");
+        text.push_str(part.trim_end_matches('0'));
+    }
+    text + unit
+}
+
 /// A duration as nats-server writes `uptime` and `idle`: `1d2h3m4s`, `2m0s`, `5s`.
 fn uptime(time: Duration) -> String {
     const UNITS: [(&str, u64); 5] = [
@@ -104,6 +132,18 @@ mod tests {
             (365 * 86_400 + 1, "1y0d0h0m1s"),
         ] {
             assert_eq!(uptime(Duration::from_secs(seconds)), expected);
+        }
+        for (nanos, expected) in [
+            (0, "0s"),
+            (1, "1ns"),
+            (362_000, "362µs"),
+            (5_971_200, "5.9712ms"),
+            (1_000_000_000, "1s"),
+            (1_050_000_000, "1.05s"),
+            (60_000_000_000, "1m0s"),
+            (3_661_500_000_000, "1h1m1.5s"),
+        ] {
+            assert_eq!(duration(Duration::from_nanos(nanos)), expected);
         }
         let at = SystemTime::UNIX_EPOCH + Duration::new(1_795_392_944, 5);
         assert_eq!(time(at), "2026-11-23T00:15:44.000000005Z");

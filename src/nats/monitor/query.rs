@@ -22,6 +22,9 @@ pub enum QueryError {
     /// Not a state.
     #[error("error decoding state for {0}: it takes open, closed or any")]
     State(String),
+    /// An order that connections of this state have not got.
+    #[error("sort by {0} only valid on closed connections")]
+    SortOfClosed(String),
     /// Not an order.
     #[error("invalid sorting option: {0}")]
     Sort(String),
@@ -69,6 +72,7 @@ pub enum Sort {
     Idle,
     Uptime,
     Stop,
+    RoundTrip,
 }
 
 /// `/connz?…`
@@ -88,7 +92,7 @@ pub struct ConnzQuery {
     pub cid: u64,
     /// `state`
     pub state: ConnState,
-    /// `user`: of this user alone; needs `auth`.
+    /// `user`: of this user alone.
     pub user: Option<String>,
     /// `filter_subject`: who is subscribed to it.
     pub filter_subject: Option<String>,
@@ -130,6 +134,13 @@ impl Parameters<'_> {
             Ok(number) => Ok(Some(number)),
             Err(_) => Err(QueryError::Number { name, value }),
         }
+    }
+
+    /// A number above 0; what is not counts as not given.
+    fn position(&self, name: &'static str) -> Result<Option<usize>, QueryError> {
+        let given: Option<i64> = self.number(name)?;
+        let number = given.and_then(|number| usize::try_from(number).ok());
+        Ok(number.filter(|&number| number > 0))
     }
 
     fn switch(&self, name: &'static str) -> Result<bool, QueryError> {
@@ -184,6 +195,7 @@ impl ConnzQuery {
             Some("idle") => Sort::Idle,
             Some("uptime") => Sort::Uptime,
             Some("stop") => Sort::Stop,
+            Some("rtt") => Sort::RoundTrip,
             Some(other) => return Err(QueryError::Sort(other.to_owned())),
         };
         let subs = match given.get("subs").as_deref() {
@@ -201,16 +213,21 @@ impl ConnzQuery {
             Some("any" | "all") => ConnState::Any,
             Some(other) => return Err(QueryError::State(other.to_owned())),
         };
+        if matches!(sort, Sort::Stop | Sort::Reason) && state != ConnState::Closed {
+            let sort = given.get("sort").unwrap_or_default();
+            return Err(QueryError::SortOfClosed(sort));
+        }
+        let cid = given.number("cid")?.unwrap_or(0);
         Ok(Self {
             sort,
             auth: given.switch("auth")?,
             subs,
-            offset: given.number("offset")?.unwrap_or(0),
-            limit: given
-                .number("limit")?
-                .filter(|&limit| limit > 0)
-                .unwrap_or(LIMIT),
-            cid: given.number("cid")?.unwrap_or(0),
+            offset: given.position("offset")?.unwrap_or(0),
+            limit: match cid {
+                0 => given.position("limit")?.unwrap_or(LIMIT),
+                _ => 1,
+            },
+            cid,
             state,
             user: given.get("user"),
             filter_subject: given.get("filter_subject"),
@@ -228,11 +245,8 @@ impl SubszQuery {
         Ok(Self {
             subs: given.switch("subs")?,
             test: given.get("test"),
-            offset: given.number("offset")?.unwrap_or(0),
-            limit: given
-                .number("limit")?
-                .filter(|&limit| limit > 0)
-                .unwrap_or(LIMIT),
+            offset: given.position("offset")?.unwrap_or(0),
+            limit: given.position("limit")?.unwrap_or(LIMIT),
         })
     }
 }
@@ -264,7 +278,9 @@ mod tests {
         );
         for bad in [
             "limit=x",
-            "offset=-1",
+            "offset=x",
+            "sort=stop",
+            "sort=reason&state=any",
             "subs=many",
             "auth=2",
             "state=half",

@@ -5,6 +5,8 @@ use std::time::SystemTime;
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use super::Page;
+
 /// What nats-server calls variables: settings in force and counters. Durations are nanoseconds where nats-server has them so.
 #[derive(Debug, Clone, Default, Serialize)]
 #[allow(missing_docs)]
@@ -57,9 +59,37 @@ pub struct Varz {
     pub out_msgs: u64,
     pub in_bytes: u64,
     pub out_bytes: u64,
+    /// Pages that were asked for, by path.
+    pub http_req_stats: Asked,
+    /// Clients that did not answer PINGs.
+    pub stale_connections: u64,
+    /// Publishers that had to wait for a slow consumer: they do not, here.
+    pub stalled_clients: u64,
     pub slow_consumers: u64,
     pub subscriptions: usize,
     pub config_load_time: String,
+}
+
+/// How often each page was asked for.
+#[derive(Debug, Clone, Copy, Default, Serialize)]
+pub struct Asked {
+    #[serde(rename = "/varz")]
+    varz: u64,
+    #[serde(rename = "/connz")]
+    connz: u64,
+    #[serde(rename = "/subsz")]
+    subsz: u64,
+}
+
+impl Asked {
+    /// Once more for this one.
+    pub fn count(&mut self, page: &Page) {
+        *match page {
+            Page::Varz => &mut self.varz,
+            Page::Connz(_) => &mut self.connz,
+            Page::Subsz(_) => &mut self.subsz,
+        } += 1;
+    }
 }
 
 impl Varz {
@@ -85,13 +115,17 @@ impl Varz {
                 "mqtt",
                 "websocket",
                 "jetstream",
-                "http_req_stats",
             ] {
                 members.insert(name.into(), json!({}));
             }
-            let slow =
-                json!({"clients": self.slow_consumers, "routes": 0, "gateways": 0, "leafs": 0});
-            members.insert("slow_consumer_stats".into(), slow);
+            let of_clients =
+                |clients| json!({"clients": clients, "routes": 0, "gateways": 0, "leafs": 0});
+            for (name, clients) in [
+                ("slow_consumer_stats", self.slow_consumers),
+                ("stale_connection_stats", self.stale_connections),
+            ] {
+                members.insert(name.into(), of_clients(clients));
+            }
         }
         page
     }

@@ -234,6 +234,7 @@ impl Server {
             notifications: notifications(limits.payload_bytes, wake()).1,
             changes: changes_in,
             questions,
+            monitor: self.monitor_address(),
             tls,
             limits,
             senders: Senders {
