@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use support::capture::Capture;
 use support::cim::wait;
+use support::tls::Authority;
 use support::{Cim, NatsWire, Options, PATIENCE, eventually};
 
 fn cim(args: &[&str]) -> Command {
@@ -153,6 +154,67 @@ fn emit_says_when_the_connection_is_lost() {
     let status = wait(&mut child, PATIENCE).expect("emit ends");
     assert_eq!(status.code(), Some(4), "{}", stderr.text());
     drop(stdin);
+}
+
+#[test]
+fn emit_and_tail_get_in_where_certificates_and_a_password_are_needed() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
+    let ca = Authority::new("ca");
+    for name in ["server", "client"] {
+        ca.issue(dir.path(), name);
+    }
+    std::fs::write(file("password"), "p@ss\n").unwrap();
+    let [password, ca, cert, key] = ["password", "server.ca", "client.pem", "client.key"].map(file);
+    let daemon = Cim::start(
+        Options::new()
+            .env("CIM_NATS_TLS_CERT_FILE", file("server.pem"))
+            .env("CIM_NATS_TLS_KEY_FILE", file("server.key"))
+            .env("CIM_NATS_TLS_CA_FILE", &ca)
+            .env("CIM_NATS_USER", "app")
+            .env("CIM_NATS_PASSWORD_FILE", &password),
+    );
+    let files = ["--ca-file", &ca, "--cert-file", &cert, "--key-file", &key];
+    let port = daemon.nats.port().to_string();
+    let emit = |files: &[&str], line: &str| {
+        let mut command = cim(&["emit", "log"]);
+        command.args(files).env("CIM_NATS_PORT", &port);
+        command.env("CIM_NATS_USER", "app").arg(line);
+        command
+    };
+    // The login is CIM's own.
+    let output = run(
+        emit(&files, "one").env("CIM_NATS_PASSWORD_FILE", &password),
+        b"",
+    );
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{said}");
+    assert_eq!(daemon.lines_of("emit"), [b"one".to_vec()]);
+
+    // It is in the address.
+    let server = format!("tls://app:p%40ss@{}", daemon.nats);
+    let mut tail = cim(&["tail", "LOG", "--count", "1", "--server", &server])
+        .args(files)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let printed = Capture::start(tail.stdout.take().unwrap(), false);
+    let said = Capture::start(tail.stderr.take().unwrap(), false);
+    eventually(PATIENCE, || said.text().contains("listening"));
+    assert!(!said.text().contains("p%40ss"), "{}", said.text());
+    let output = run(&mut emit(&["--server", &server], "two").args(files), b"");
+    assert!(output.status.success());
+    assert!(wait(&mut tail, PATIENCE).expect("tail ends").success());
+    assert!(printed.wait_closed(PATIENCE));
+    assert_eq!(printed.text(), "emit: two\n");
+
+    for (files, what) in [(&files[..], "no login"), (&files[..2], "no certificate")] {
+        let output = run(&mut emit(files, "three"), b"");
+        assert_eq!(output.status.code(), Some(3), "{what}");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(said.contains("--cert-file"), "{what}: {said}");
+    }
 }
 
 /// `cim tail` that has subscribed.

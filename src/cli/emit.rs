@@ -10,7 +10,7 @@ use clap::{Args, Subcommand};
 use flatbuffers::FlatBufferBuilder;
 
 use super::Exit;
-use super::client::{Connection, server_or_default, shown};
+use super::client::{ConnectError, Connection, ServerArgs, Target};
 use crate::limits::{EMIT_FLUSH_LINES, EMIT_NAME_BYTES, PAYLOAD_BYTES};
 use crate::wire::encode_log;
 
@@ -41,9 +41,9 @@ pub struct EmitLogArgs {
     /// Id of the container
     #[arg(long, value_name = "ID", default_value = "0000")]
     pub container_id: String,
-    /// NATS server, host:port or URL [default: 127.0.0.1:$CIM_NATS_PORT, port 4222]
-    #[arg(long, value_name = "URL")]
-    pub server: Option<String>,
+    /// The server.
+    #[command(flatten)]
+    pub server: ServerArgs,
     /// The line; `-` or nothing publishes standard input line by line
     #[arg(value_name = "WORDS")]
     pub words: Vec<String>,
@@ -52,16 +52,9 @@ pub struct EmitLogArgs {
 /// Why lines may not be stored.
 #[derive(Debug, thiserror::Error)]
 pub enum EmitError {
-    /// Nobody listens, or it is no NATS server, or it refuses the credentials.
-    #[error(
-        "no NATS server at {server}: is CIM running, and is this its port (--server, CIM_NATS_PORT)?"
-    )]
-    NoServer {
-        /// Where, without credentials.
-        server: String,
-        /// What the client met.
-        source: io::Error,
-    },
+    /// There is no connection.
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
     /// The connection broke before everything was acknowledged, or the server reported an error.
     #[error(
         "{server} lost or refused the connection{reason}: {stored} lines are stored, of up to {unsure} more it is not known"
@@ -98,7 +91,7 @@ impl EmitError {
     /// The code that the process ends with.
     pub fn exit(&self) -> Exit {
         match self {
-            Self::NoServer { .. } => Exit::NoServer,
+            Self::Connect(error) => error.exit(),
             Self::Lost { .. } => Exit::Lost,
             Self::Input { .. } | Self::Names { .. } => Exit::Failed,
         }
@@ -125,7 +118,7 @@ impl Shared {
         let said = self.said.lock().ok().and_then(|mut said| said.take());
         let stored = self.stored.load(Ordering::SeqCst);
         Some(EmitError::Lost {
-            server: shown(server),
+            server: server.to_owned(),
             reason: said.map(|text| format!(": {text}")).unwrap_or_default(),
             stored,
             unsure: self.published.load(Ordering::SeqCst).saturating_sub(stored),
@@ -148,12 +141,12 @@ pub fn run(
     if names > EMIT_NAME_BYTES {
         return Err(EmitError::Names { bytes: names });
     }
-    let port = std::env::var("CIM_NATS_PORT").ok();
-    let server = server_or_default(args.server.as_deref(), port.as_deref());
+    let target = Target::new(&args.server, |name| std::env::var(name).ok())?;
+    let server = target.shown();
     let shared = Arc::new(Shared::default());
-    let connection = connect(&server, &shared, lost)?;
+    let connection = connect(&target, &shared, lost)?;
     let mut publisher = Publisher {
-        server: &server,
+        server,
         connection: &connection,
         shared: &shared,
         args,
@@ -167,7 +160,7 @@ pub fn run(
     publisher.flush()?;
     // An -ERR stands before the PONG of the flush.
     if shared.said.lock().is_ok_and(|said| said.is_some())
-        && let Some(error) = shared.loss(&server)
+        && let Some(error) = shared.loss(server)
     {
         return Err(error);
     }
@@ -176,13 +169,14 @@ pub fn run(
 }
 
 fn connect(
-    server: &str,
+    target: &Target<'_>,
     shared: &Arc<Shared>,
     lost: impl Fn(EmitError) + Send + Sync + 'static,
-) -> Result<Connection, EmitError> {
+) -> Result<Connection, ConnectError> {
     let (of_errors, of_loss) = (Arc::clone(shared), Arc::clone(shared));
-    let address = server.to_owned();
-    nats::Options::new()
+    let address = target.shown().to_owned();
+    let options = target
+        .options()
         .with_name("cim-emit")
         .no_echo()
         .error_callback(move |error| {
@@ -194,12 +188,8 @@ fn connect(
             if let Some(error) = of_loss.loss(&address) {
                 lost(error);
             }
-        })
-        .connect(server)
-        .map_err(|source| EmitError::NoServer {
-            server: shown(server),
-            source,
-        })
+        });
+    target.connect(options)
 }
 
 struct Publisher<'a> {
@@ -252,7 +242,7 @@ impl Publisher<'_> {
     /// The loss; the callback may have reported it already, then the same is said once more at the most.
     fn lost(&self) -> EmitError {
         self.shared.loss(self.server).unwrap_or(EmitError::Lost {
-            server: shown(self.server),
+            server: self.server.to_owned(),
             reason: String::new(),
             stored: self.shared.stored.load(Ordering::SeqCst),
             unsure: 0,
@@ -344,7 +334,10 @@ mod tests {
             what: Emit::Log(EmitLogArgs {
                 container: "c".into(),
                 container_id: "i".into(),
-                server: Some(format!("nats://user:secret@127.0.0.1:{port}")),
+                server: ServerArgs {
+                    server: Some(format!("nats://user:secret@127.0.0.1:{port}")),
+                    ..ServerArgs::default()
+                },
                 words: vec!["x".into()],
             }),
         };

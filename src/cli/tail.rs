@@ -9,7 +9,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use signal_hook::consts::{SIGINT, SIGTERM};
 
 use super::Exit;
-use super::client::{Connection, server_or_default, shown};
+use super::client::{ConnectError, Connection, ServerArgs, Target};
 use super::show::show;
 use crate::limits::{TAIL_PENDING_MESSAGES, TAIL_POLL};
 
@@ -19,9 +19,9 @@ pub struct TailArgs {
     /// Subject, wildcards `*` and `>` allowed: LOG, EVENT, CONFIG, `>`
     #[arg(value_name = "SUBJECT")]
     pub subject: String,
-    /// NATS server, host:port or URL [default: 127.0.0.1:$CIM_NATS_PORT, port 4222]
-    #[arg(long, value_name = "URL")]
-    pub server: Option<String>,
+    /// The server.
+    #[command(flatten)]
+    pub server: ServerArgs,
     /// End after this many messages
     #[arg(long, value_name = "N")]
     pub count: Option<u64>,
@@ -30,16 +30,9 @@ pub struct TailArgs {
 /// Why `cim tail` ended before it was told to.
 #[derive(Debug, thiserror::Error)]
 pub enum TailError {
-    /// Nobody listens, or it is no NATS server, or it refuses the credentials.
-    #[error(
-        "no NATS server at {server}: is CIM running, and is this its port (--server, CIM_NATS_PORT)?"
-    )]
-    NoServer {
-        /// Where, without credentials.
-        server: String,
-        /// What the client met.
-        source: io::Error,
-    },
+    /// There is no connection.
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
     /// The server does not take the subscription.
     #[error("cannot subscribe to {subject:?} at {server}")]
     Subscribe {
@@ -68,7 +61,7 @@ impl TailError {
     /// The code that the process ends with.
     pub fn exit(&self) -> Exit {
         match self {
-            Self::NoServer { .. } => Exit::NoServer,
+            Self::Connect(error) => error.exit(),
             Self::Lost { .. } => Exit::Lost,
             Self::Subscribe { .. } | Self::Signals(_) | Self::Output(_) => Exit::Failed,
         }
@@ -86,23 +79,19 @@ pub fn run(args: &TailArgs) -> Result<(), TailError> {
     for signal in [SIGINT, SIGTERM] {
         signal_hook::flag::register(signal, Arc::clone(&stop)).map_err(TailError::Signals)?;
     }
-    let port = std::env::var("CIM_NATS_PORT").ok();
-    let server = server_or_default(args.server.as_deref(), port.as_deref());
+    let target = Target::new(&args.server, |name| std::env::var(name).ok())?;
+    let server = target.shown();
     let closed = Arc::new(AtomicBool::new(false));
-    let connection = connect(&server, &closed)?;
+    let connection = connect(&target, &closed)?;
     let refused = |source| TailError::Subscribe {
-        server: shown(&server),
+        server: server.to_owned(),
         subject: args.subject.clone(),
         source,
     };
     let messages = connection.subscribe(&args.subject).map_err(refused)?;
     messages.set_message_limits(TAIL_PENDING_MESSAGES);
     connection.flush().map_err(refused)?;
-    eprintln!(
-        "cim tail: listening to {} at {}",
-        args.subject,
-        shown(&server)
-    );
+    eprintln!("cim tail: listening to {} at {}", args.subject, server);
 
     let printed = print(args, &messages, &stop, &closed);
     if let Ok(dropped @ 1..) = messages.dropped_messages() {
@@ -113,16 +102,17 @@ pub fn run(args: &TailArgs) -> Result<(), TailError> {
     match printed {
         Ok(End::Done) => Ok(()),
         Ok(End::Closed) => Err(TailError::Lost {
-            server: shown(&server),
+            server: server.to_owned(),
         }),
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         Err(error) => Err(TailError::Output(error)),
     }
 }
 
-fn connect(server: &str, closed: &Arc<AtomicBool>) -> Result<Connection, TailError> {
+fn connect(target: &Target<'_>, closed: &Arc<AtomicBool>) -> Result<Connection, ConnectError> {
     let closed = Arc::clone(closed);
-    nats::Options::new()
+    let options = target
+        .options()
         .with_name("cim-tail")
         .error_callback(|error| {
             // Those of a full subscription are counted instead.
@@ -134,12 +124,8 @@ fn connect(server: &str, closed: &Arc<AtomicBool>) -> Result<Connection, TailErr
             eprintln!("cim tail: connection lost, trying again; what passes now is missed");
         })
         .reconnect_callback(|| eprintln!("cim tail: connected again"))
-        .close_callback(move || closed.store(true, Ordering::Relaxed))
-        .connect(server)
-        .map_err(|source| TailError::NoServer {
-            server: shown(server),
-            source,
-        })
+        .close_callback(move || closed.store(true, Ordering::Relaxed));
+    target.connect(options)
 }
 
 enum End {
