@@ -38,6 +38,7 @@ pub mod notifications;
 pub mod options;
 pub mod own_log;
 pub mod pem;
+pub mod presence;
 pub mod progress;
 pub mod random;
 pub mod registrar;

@@ -820,3 +820,6 @@ pub const EXTERNAL_RETRY: (Duration, Duration) =
     (Duration::from_millis(100), Duration::from_secs(5));
 /// Bytes that are published and not yet known to be with the server: few enough that a socket takes them though the server stands still.
 pub const EXTERNAL_UNDER_WAY_BYTES: usize = 64 << 10;
+
+/// Time between two looks for the application's NATS connections, with `CIM_END_AFTER_APP`.
+pub const PRESENCE_LOOK: Duration = Duration::from_millis(500);

@@ -3,7 +3,7 @@
 //! ```text
 //! signal ──> ask Kubernetes ──> tell the application ──200──> wait for its event, or the grace ──> stop
 //!                                        └──anything else────────────────────────────────────────────^
-//! a part of CIM failed ──> stop
+//! a part of CIM failed, the application is gone for good ──> stop
 //! ```
 //!
 //! The grace is what really remains. Kubernetes sets `deletionTimestamp` to the moment when it ends; a preStop hook, for
@@ -104,6 +104,8 @@ pub enum Input {
     App(AppSignal),
     /// A part of CIM has failed: CIM cannot go on.
     Fatal,
+    /// The application has done its work and is gone (`CIM_END_AFTER_APP`): the pod completes.
+    AppGone,
     /// Time has passed, up to [`Termination::wait_until`] perhaps.
     Time,
 }
@@ -159,6 +161,8 @@ pub struct Termination {
     until: Option<Instant>,
     /// Nothing is to be waited for any more: a second signal, or the application's event, came before its HTTP answer.
     no_wait: bool,
+    /// The application is gone for good.
+    app_gone: bool,
 }
 
 impl Termination {
@@ -173,6 +177,7 @@ impl Termination {
             killed_at: None,
             until: None,
             no_wait: false,
+            app_gone: false,
         }
     }
 
@@ -186,9 +191,9 @@ impl Termination {
         self.killed_at
     }
 
-    /// Kubernetes has said that it deletes the pod, so nobody comes back under its UID.
-    pub fn is_pod_deleted(&self) -> bool {
-        self.pod.is_some_and(|pod| pod.is_deleted())
+    /// Nobody comes back under the pod's UID: Kubernetes has said that it deletes the pod, or the pod completes.
+    pub fn is_pod_done(&self) -> bool {
+        self.app_gone || self.pod.is_some_and(|pod| pod.is_deleted())
     }
 
     /// Takes in what happened at `now`.
@@ -196,6 +201,11 @@ impl Termination {
         match (self.state, input) {
             (State::Stopped, _) => Vec::new(),
             (_, Input::Fatal) => vec![self.stop(true)],
+            // Nobody is left to be told, and a pod that completes is not deleted: that would make it fail.
+            (State::Running, Input::AppGone) => {
+                self.app_gone = true;
+                vec![self.stop(false)]
+            }
             (State::Running, Input::Signal(signal)) => self.begin(signal, now),
             (State::AskingPod | State::Posting, Input::Signal(_)) => {
                 self.no_wait = true;
@@ -216,7 +226,14 @@ impl Termination {
             (State::Waiting, Input::Signal(_)) => vec![self.stop(false)],
             (State::Waiting, Input::Time) if self.is_over(now) => vec![self.stop(false)],
             // Too late, too early, or of no account here.
-            (_, Input::Pod { .. } | Input::Shutdown(_) | Input::App(_) | Input::Time) => Vec::new(),
+            (
+                _,
+                Input::Pod { .. }
+                | Input::Shutdown(_)
+                | Input::App(_)
+                | Input::AppGone
+                | Input::Time,
+            ) => Vec::new(),
         }
     }
 

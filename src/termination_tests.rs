@@ -516,3 +516,19 @@ proptest! {
         prop_assert!(matches!(last, Some(Action::Stop { .. })), "{last:?}");
     }
 }
+
+#[test]
+fn a_pod_whose_application_is_gone_completes_and_is_not_deleted() {
+    let now = Instant::now();
+    let mut machine = Termination::new(true, true);
+    assert!(!machine.is_pod_done());
+    let stop = Action::Stop { delete_pod: false };
+    assert_eq!(machine.on(Input::AppGone, now), [stop]);
+    assert!(machine.is_pod_done(), "what etcd remembers of it can go");
+    // The end has begun already: it goes on as it does.
+    let mut machine = Termination::new(false, true);
+    let signal = Input::Signal(EndSignal::Terminate);
+    assert_eq!(machine.on(signal, now).len(), 1);
+    assert_eq!(machine.on(Input::AppGone, now), []);
+    assert!(!machine.is_pod_done());
+}

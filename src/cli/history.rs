@@ -98,7 +98,8 @@ pub fn run(args: &HistoryArgs) -> Result<(), HistoryError> {
     Ok(())
 }
 
-fn server_or_default(given: Option<&str>, port: Option<&str>) -> String {
+/// The server given, else this host at `CIM_REST_PORT`.
+pub(super) fn server_or_default(given: Option<&str>, port: Option<&str>) -> String {
     if let Some(server) = given {
         let server = server.trim_end_matches('/');
         return match server.contains("://") {

@@ -3,6 +3,7 @@
 pub mod check;
 mod client;
 pub mod emit;
+pub mod health;
 pub mod history;
 pub mod journal;
 mod show;
@@ -15,6 +16,7 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::options::{Given, OptionArgs};
 use emit::EmitArgs;
+use health::HealthArgs;
 use history::HistoryArgs;
 use journal::JournalArgs;
 use tail::TailArgs;
@@ -25,11 +27,12 @@ use tail::TailArgs;
 pub enum Exit {
     /// Done; for `run`: stopped in order, everything accepted is stored.
     Done = 0,
-    /// CIM could not start (an address in use, …), `check` found an error, or `journal` no journal or damage in it.
+    /// CIM could not start (an address in use, …), `check` found an error, `health` a CIM that is not well, or `journal` no journal or
+    /// damage in it.
     Failed = 1,
     /// A command line or a setting that cannot be used. clap's own code for it.
     Usage = 2,
-    /// `emit`, `tail`, `history`: no CIM answers.
+    /// `emit`, `tail`, `history`, `health`: no CIM answers.
     NoServer = 3,
     /// `emit`, `tail`: the connection was lost; what was published last may not be stored.
     Lost = 4,
@@ -47,6 +50,7 @@ Examples:
   cim emit log hello                  a log line; ends when CIM has dealt with it
   cim tail LOG                        what applications log, as it passes
   cim history                         the last change sets, and what became of them
+  cim health                          does it work? For health checks
   cim journal list                    the events that are stored and not yet delivered
 
 Signals:
@@ -55,9 +59,9 @@ Signals:
 
 Exit codes:
   0   done; stopped in order
-  1   could not start; `check` found an error; `journal` found none, or damage in it
+  1   could not start; `check` found an error; `health`: it does not work; `journal` found none, or damage in it
   2   a command line or setting that cannot be used
-  3   emit, tail, history: no CIM answers
+  3   emit, tail, history, health: no CIM answers
   4   emit, tail: the connection was lost; what was published last may not be stored
   70  a part of CIM failed while it ran; the reason is on standard error
 
@@ -91,6 +95,8 @@ enum Command {
     Tail(TailArgs),
     /// Print the last 100 change sets of a running CIM: key, revision, when seen, sent, answered, committed, outcome
     History(HistoryArgs),
+    /// Ask a running CIM whether it works; prints a reason when it does not
+    Health(HealthArgs),
     /// Look into the journal of events: what is stored on disk, whether CIM runs or not
     Journal(JournalArgs),
 }
@@ -107,6 +113,8 @@ pub enum Action {
     Tail(TailArgs),
     /// `cim history`.
     History(HistoryArgs),
+    /// `cim health`.
+    Health(HealthArgs),
     /// `cim journal`.
     Journal(JournalArgs),
 }
@@ -127,6 +135,7 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Action, clap::E
         Command::Emit(args) => Action::Emit(args),
         Command::Tail(args) => Action::Tail(args),
         Command::History(args) => Action::History(args),
+        Command::Health(args) => Action::Health(args),
         Command::Journal(args) => Action::Journal(args),
     })
 }

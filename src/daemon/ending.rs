@@ -22,6 +22,8 @@ pub(super) enum Cause {
     Signal(EndSignal),
     /// This thread has ended unasked.
     Died(&'static str),
+    /// The application is gone for good.
+    AppGone,
 }
 
 /// How CIM is to stop.
@@ -80,8 +82,7 @@ impl Daemon {
                     Action::Stop { delete_pod } => {
                         let killed_at = machine.killed_at();
                         // The delivery looks at it when all else is done.
-                        self.forget
-                            .store(machine.is_pod_deleted(), Ordering::Release);
+                        self.forget.store(machine.is_pod_done(), Ordering::Release);
                         return Ending {
                             failed,
                             delete_pod,
@@ -122,6 +123,10 @@ impl Daemon {
             Cause::Signal(signal) => {
                 log::info!("{}: CIM ends", signal.name());
                 Input::Signal(signal)
+            }
+            Cause::AppGone => {
+                log::info!("the application is gone, and nothing is left to deliver: CIM ends");
+                Input::AppGone
             }
             Cause::Died(thread) => {
                 *failed = Some(thread);

@@ -14,7 +14,7 @@ use std::sync::atomic::AtomicBool;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, never, select, tick};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 use crate::chain::chain;
@@ -22,12 +22,13 @@ use crate::events::{AppSignal, OwnEvents};
 use crate::health::Health;
 use crate::interrupt::Interrupter;
 use crate::kube::Command;
-use crate::limits::{CONFIG_STOP_TIME, EVENTS_STOP_TIME, STOP_TIME};
+use crate::limits::{CONFIG_STOP_TIME, EVENTS_STOP_TIME, PRESENCE_LOOK, STOP_TIME};
 use crate::metrics::Metrics;
 use crate::nats::Change;
 use crate::nats::config::{Authorization, Files};
 use crate::nats::tls::Tls;
 use crate::own_log::OwnLog;
+use crate::presence::{Presence, Seen};
 use crate::settings::Store;
 use crate::settings::reread::reread;
 use crate::surroundings::Surroundings;
@@ -117,16 +118,39 @@ impl Daemon {
 
     /// Returns when CIM has to stop.
     fn supervise(&self) -> Cause {
+        let absence = self.surroundings.options.end_after_app;
+        let mut presence = absence.map(Presence::new);
+        let look = absence.map_or_else(never, |_| tick(PRESENCE_LOOK));
         loop {
-            match self.notices.recv() {
-                Ok(notice) => {
-                    if let Some(cause) = self.notice(notice) {
-                        return cause;
+            select! {
+                recv(self.notices) -> notice => match notice {
+                    Ok(notice) => {
+                        if let Some(cause) = self.notice(notice) {
+                            return cause;
+                        }
+                    }
+                    // Every thread has ended without a word: as bad.
+                    Err(_) => return Cause::Died("signals"),
+                },
+                recv(look) -> _ => {
+                    let seen = self.seen();
+                    let is_over = |presence: &mut Presence| presence.is_over(seen, Instant::now());
+                    if presence.as_mut().is_some_and(is_over) {
+                        return Cause::AppGone;
                     }
                 }
-                // Every thread has ended without a word: as bad.
-                Err(_) => return Cause::Died("signals"),
             }
+        }
+    }
+
+    /// What tells whether the application is there.
+    fn seen(&self) -> Seen {
+        let count = |gauge: i64| u64::try_from(gauge).unwrap_or(0);
+        Seen {
+            open: count(self.metrics.nats_connections.get()),
+            accepted: self.metrics.nats_connections_total.get(),
+            undelivered: count(self.metrics.events.journal_records.get())
+                + count(self.metrics.remote.backlog_lines.get()),
         }
     }
 

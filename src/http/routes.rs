@@ -25,7 +25,7 @@ use super::origin::is_foreign;
 use super::subscriptions::{EventSubscriptions, SUBSCRIPTIONS_PATH};
 use super::{Answer, Handler, Method, Monitor, MonitorPath, Request, Response, Scope, Wake};
 use crate::change_set::history::History;
-use crate::health::{Health, Part, State};
+use crate::health::{Health, Part, Report, State};
 use crate::metrics::Metrics;
 use crate::metrics::aligned::exporter::{Exporter, Unavailable};
 use crate::registration::{self, Registrar};
@@ -202,6 +202,7 @@ impl<R: Registrar> Operations<R> {
                 "metrics are off: cimConfig.cim_settings.enable_kpi is false",
             );
         }
+        self.metrics.set_parts(&self.report().parts);
         match self.metrics.render() {
             Ok(body) => text(body),
             Err(error) => Response::error(500, &format!("the metrics cannot be written: {error}")),
@@ -234,7 +235,8 @@ impl<R: Registrar> Operations<R> {
         }
     }
 
-    fn readyz(&self) -> Response {
+    /// How every part is now.
+    fn report(&self) -> Report {
         let (state, reason) = match self.metrics.file_failing.get() {
             0 => (State::Ready, "log lines are written"),
             _ => (
@@ -243,7 +245,11 @@ impl<R: Registrar> Operations<R> {
             ),
         };
         self.health.set(Part::Logs, state, reason);
-        let report = self.health.report();
+        self.health.report()
+    }
+
+    fn readyz(&self) -> Response {
+        let report = self.report();
         let parts: serde_json::Map<_, _> = report
             .parts
             .into_iter()

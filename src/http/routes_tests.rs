@@ -218,6 +218,26 @@ fn metrics_text() {
 }
 
 #[test]
+fn metrics_say_how_each_part_is() {
+    let mut operations = operations();
+    let line = |operations: &mut Operations<Fake>| {
+        let answer = respond(operations, Scope::All, &request(Method::Get, "/metrics"));
+        let text = String::from_utf8(answer.body).unwrap();
+        let line = text.lines().find(|line| line.contains("part=\"etcd\""));
+        line.map(|line| line.rsplit(' ').next().unwrap().to_owned())
+    };
+    for (state, value) in [
+        (State::Ready, Some("1")),
+        (State::NotReady, Some("0")),
+        (State::Disabled, None),
+        (State::Ready, Some("1")),
+    ] {
+        operations.health.set(Part::Etcd, state, "");
+        assert_eq!(line(&mut operations).as_deref(), value, "{state:?}");
+    }
+}
+
+#[test]
 fn aligned_metrics_are_handed_out_as_the_query_says_and_not_to_head() {
     let mut operations = operations();
     operations.aligned.switch_on(10);

@@ -5,9 +5,11 @@
 use std::cell::RefCell;
 
 use prometheus::{
-    Encoder, Gauge, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry,
-    TextEncoder, core::Collector,
+    Encoder, Gauge, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec,
+    Opts, Registry, TextEncoder, core::Collector,
 };
+
+use crate::health::{PartReport, State};
 
 /// Bytes: the bounds of every message size histogram (20 linear buckets, the last one being +Inf).
 fn size_buckets() -> Vec<f64> {
@@ -88,6 +90,8 @@ pub struct Metrics {
     pub http_aborted: IntCounterVec,
     /// Registrations of the application that were accepted.
     pub registrations: IntCounter,
+    /// How each part of CIM is, by part: [`Metrics::set_parts`].
+    pub part_ready: IntGaugeVec,
     /// Re-reads of the configuration, by result.
     pub config_reloads: IntCounterVec,
     /// Events that CIM raised itself, by name.
@@ -198,6 +202,10 @@ impl Metrics {
             http_requests: r.counters("cim_http_requests_total", "HTTP requests answered.", "code")?,
             http_aborted: r.counters("cim_http_aborted_total", "HTTP connections closed in the middle of a request.", "reason")?,
             registrations: r.counter("cim_registrations_total", "Registrations of the application that were accepted.")?,
+            part_ready: r.register(IntGaugeVec::new(
+                r.opts("cim_part_ready", "1 when a part of CIM is ready, 0 when it is not; none when it is switched off."),
+                &["part"],
+            )?)?,
             config_reloads: r.counters("cim_config_reloads_total", "Re-reads of the configuration files.", "result")?,
             own_events: r.counters("cim_own_events_total", "Events that CIM raised itself.", "event")?,
             own_events_dropped: r.counter("cim_own_events_dropped_total", "Events of CIM's own that were dropped because their queue was full.")?,
@@ -224,6 +232,20 @@ impl Metrics {
     /// Log lines that were not written for `reason`.
     pub fn dropped(&self, reason: DropReason) -> IntCounter {
         self.lines_dropped.with_label_values(&[reason.label()])
+    }
+
+    /// What `/readyz` says, as series.
+    pub fn set_parts(&self, parts: &[PartReport]) {
+        for part in parts {
+            let label = [part.part.name()];
+            let gauge = |value| self.part_ready.with_label_values(&label).set(value);
+            match part.state {
+                State::Ready => gauge(1),
+                State::NotReady => gauge(0),
+                // That there is none is no mistake.
+                State::Disabled => drop(self.part_ready.remove_label_values(&label)),
+            }
+        }
     }
 
     /// Log lines that were not written, over all reasons.

@@ -446,6 +446,14 @@ struct ConfigArgs {
         value_name = "BOOL"
     )]
     delete_pod: Option<String>,
+    /// CIM ends when the application is gone: no NATS connection for so long, after there was one, and nothing left to deliver; for a Job
+    #[arg(
+        long,
+        env = "CIM_END_AFTER_APP",
+        hide_env_values = true,
+        value_name = "TIME"
+    )]
+    end_after_app: Option<String>,
 }
 
 #[derive(Args)]

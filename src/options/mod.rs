@@ -74,6 +74,8 @@ pub struct Options {
     pub revisions: Revisions,
     /// CIM deletes its pod when it ends by itself.
     pub delete_pod: bool,
+    /// CIM ends once the application has had no NATS connection for so long.
+    pub end_after_app: Option<Duration>,
     /// How Kafka is spoken to.
     pub kafka: KafkaOptions,
     /// The journal of events.

@@ -100,6 +100,7 @@ pub fn resolve(given: &Given) -> Resolved {
             nf: revision(r, "NF_CONFIG_REVISION"),
         },
         delete_pod: r.flag("CIM_DELETE_POD", true),
+        end_after_app: end_after_app(r),
         kafka: kafka(r),
         journal: journal(r),
         external: external(r, tls_files),
@@ -370,6 +371,16 @@ fn external(r: &mut Reader<'_>, tls_files: [Option<PathBuf>; 3]) -> Option<Exter
         ca_file,
         certificate: certificate.zip(key),
     })
+}
+
+fn end_after_app(r: &mut Reader<'_>) -> Option<Duration> {
+    let name = "CIM_END_AFTER_APP";
+    let time = r.optional_time(name, SECOND..=HOUR);
+    if time.is_some() && r.has("CIM_NATS_URL") {
+        let allowed = "without CIM_NATS_URL: the connections of another server are not seen";
+        r.problem(name, "it".to_owned(), allowed);
+    }
+    time
 }
 
 fn kafka(r: &mut Reader<'_>) -> KafkaOptions {

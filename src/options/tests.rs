@@ -524,6 +524,9 @@ fn the_settings_of_etcd_and_of_the_pods_revisions() {
     assert_eq!(options.kubernetes.0.as_deref(), Some("fd00::1"));
     assert!(options.delete_pod);
     assert!(!from(&[("CIM_DELETE_POD", "false")]).options.delete_pod);
+    assert_eq!(options.end_after_app, None);
+    let job = from(&[("CIM_END_AFTER_APP", "10s")]);
+    assert_eq!(job.options.end_after_app, Some(Duration::from_secs(10)));
     for (variables, error) in [
         (
             vec![("CIM_ETCD_USER", "u")],
@@ -536,6 +539,14 @@ fn the_settings_of_etcd_and_of_the_pods_revisions() {
         (
             vec![("CIM_CONFIG_REPLY_TIMEOUT", "121s")],
             "CIM_CONFIG_REPLY_TIMEOUT: \"121s\" is not allowed",
+        ),
+        (
+            vec![("CIM_END_AFTER_APP", "0")],
+            "CIM_END_AFTER_APP: \"0\" is not allowed",
+        ),
+        (
+            vec![("CIM_END_AFTER_APP", "10s"), ("CIM_NATS_URL", "h:1")],
+            "CIM_END_AFTER_APP: it is not allowed",
         ),
         (
             vec![("CIM_APP_URL", "https://h:1")],

@@ -156,13 +156,28 @@ impl<'a> Reader<'a> {
         range: RangeInclusive<Duration>,
         default: Duration,
     ) -> Duration {
+        let value = self.given_time(name, &range).unwrap_or(default);
+        self.show(name, shown_time(value));
+        value
+    }
+
+    /// As [`Reader::time`], without a default.
+    pub fn optional_time(
+        &mut self,
+        name: &str,
+        range: RangeInclusive<Duration>,
+    ) -> Option<Duration> {
+        let value = self.given_time(name, &range);
+        self.show(name, value.map(shown_time).unwrap_or_default());
+        value
+    }
+
+    fn given_time(&mut self, name: &str, range: &RangeInclusive<Duration>) -> Option<Duration> {
         let (low, high) = (shown_time(*range.start()), shown_time(*range.end()));
         let allowed = format!("a time from {low} to {high}, such as 500ms, 10s or 2m");
         let parse = |text: &str| parse_time(text).filter(|time| range.contains(time));
         let value = self.checked(name, &allowed, |text| parse(text).is_some());
-        let value = value.and_then(|text| parse(&text)).unwrap_or(default);
-        self.show(name, shown_time(value));
-        value
+        value.and_then(|text| parse(&text))
     }
 
     /// A port, 0 for any. CONTRACT section 1: a bad value in the environment is warned about, and the default used.
