@@ -30,6 +30,7 @@ use tempfile::TempDir;
 #[path = "kube_api.rs"]
 mod api;
 
+pub use api::Right;
 use api::{Objects, Reply};
 
 /// No connection is read for longer: a test has ended by then.
@@ -180,6 +181,11 @@ impl Kube {
         } else {
             state.api.forbidden.remove(right);
         }
+    }
+
+    /// The service account may do this and nothing else.
+    pub fn allow_only(&self, rights: Vec<Right>) {
+        self.state().api.rights = Some(rights);
     }
 
     /// Only `token` is accepted from now on; the folder keeps the old one.

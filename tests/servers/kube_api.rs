@@ -6,11 +6,36 @@ use serde_json::{Value, json};
 
 use super::Request;
 
+/// A right of the service account, as a rule of a Role or ClusterRole gives it.
+#[derive(Debug, Clone)]
+pub struct Right {
+    pub verb: String,
+    pub group: String,
+    pub resource: String,
+    /// Where; `None`: everywhere.
+    pub namespace: Option<String>,
+    /// To this object alone.
+    pub name: Option<String>,
+}
+
+impl Right {
+    fn permits(&self, verb: &str, target: &Target<'_>) -> bool {
+        let here = self.namespace.as_deref();
+        self.verb == verb
+            && self.group == target.group
+            && self.resource == target.kind()
+            && (here.is_none() || here == target.namespace)
+            && (self.name.is_none() || self.name.as_deref() == target.name)
+    }
+}
+
 /// Pods, config maps and cluster roles, and who may do what with them.
 pub struct Objects {
     pub token: String,
     /// `verb resource` that the service account's role lacks.
     pub forbidden: BTreeSet<String>,
+    /// What its role allows, and nothing else; `None`: everything.
+    pub rights: Option<Vec<Right>>,
     /// By path without the query.
     pub objects: BTreeMap<String, Value>,
 }
@@ -21,6 +46,7 @@ impl Objects {
         Self {
             token: token.to_owned(),
             forbidden: BTreeSet::new(),
+            rights: None,
             objects: BTreeMap::new(),
         }
     }
@@ -66,6 +92,8 @@ impl Reply {
 
 /// `/api/v1/namespaces/ns1/pods/cnf-0` in parts.
 struct Target<'a> {
+    group: &'a str,
+    namespace: Option<&'a str>,
     resource: &'a str,
     name: Option<&'a str>,
 }
@@ -73,34 +101,45 @@ struct Target<'a> {
 impl<'a> Target<'a> {
     fn of(path: &'a str) -> Option<Self> {
         let parts: Vec<_> = path.strip_prefix('/')?.split('/').collect();
-        let (resource, name) = match parts[..] {
+        let (group, namespace, resource, name) = match parts[..] {
             [
                 "api",
                 "v1",
                 "namespaces",
-                _,
+                namespace,
                 resource @ ("pods" | "configmaps"),
-            ] => (resource, None),
+            ] => ("", Some(namespace), resource, None),
             [
                 "api",
                 "v1",
                 "namespaces",
-                _,
+                namespace,
                 resource @ ("pods" | "configmaps"),
                 name,
-            ] => (resource, Some(name)),
+            ] => ("", Some(namespace), resource, Some(name)),
             // Of all namespaces: a right of its own.
-            ["api", "v1", "pods"] => ("all pods", None),
+            ["api", "v1", "pods"] => ("", None, "all pods", None),
             [
                 "apis",
-                "rbac.authorization.k8s.io",
+                group @ "rbac.authorization.k8s.io",
                 "v1",
                 resource @ "clusterroles",
                 name,
-            ] => (resource, Some(name)),
+            ] => (group, None, resource, Some(name)),
             _ => return None,
         };
-        Some(Self { resource, name }).filter(|target| target.name != Some(""))
+        let target = Self {
+            group,
+            namespace,
+            resource,
+            name,
+        };
+        Some(target).filter(|target| target.name != Some(""))
+    }
+
+    /// What rules call the resource.
+    fn kind(&self) -> &str {
+        self.resource.trim_start_matches("all ")
     }
 }
 
@@ -150,10 +189,10 @@ impl Objects {
                 );
             }
         };
-        if self
-            .forbidden
-            .contains(&format!("{verb} {}", target.resource))
-        {
+        let right = |rights: &Vec<Right>| rights.iter().any(|right| right.permits(verb, &target));
+        let permitted = self.rights.as_ref().is_none_or(right);
+        let forbidden = format!("{verb} {}", target.resource);
+        if !permitted || self.forbidden.contains(&forbidden) {
             let message = format!(
                 "{} is forbidden: User \"system:serviceaccount:ns1:default\" cannot {verb} resource \"{0}\"",
                 target.resource
