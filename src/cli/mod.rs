@@ -59,7 +59,7 @@ Signals:
 
 Exit codes:
   0   done; stopped in order
-  1   could not start; `check` found an error; `health`: it does not work; `journal` found none, or damage in it
+  1   could not start; `check` found an error; `health`: not well; `journal` found none, or damage
   2   a command line or setting that cannot be used
   3   emit, tail, history, health: no CIM answers
   4   emit, tail: the connection was lost; what was published last may not be stored
