@@ -16,9 +16,9 @@ BENCH ?= $(if $(ARGS),pipeline,pipeline configuration delivery)
 # What fuzz runs, each for so many seconds.
 TARGET ?= $(basename $(notdir $(wildcard tests/fuzz/targets/*.rs)))
 SECONDS ?= 60
-# Tools that integration-test does without, out of: go python java promtool prometheus etcd kafka collector hadolint chroot.
+# Tools that integration-test does without, out of: go python java promtool prometheus etcd kafka collector hadolint chroot chromium.
 WITHOUT ?=
-INTEGRATION_TOOLS := go python java promtool prometheus etcd kafka collector hadolint chroot
+INTEGRATION_TOOLS := go python java promtool prometheus etcd kafka collector hadolint chroot chromium
 
 .PHONY: help
 help: ## list the targets
@@ -44,7 +44,7 @@ test: build-tools ## unit, property and whole-daemon tests; needs no network and
 	$(CARGO) test $(LOCKED)
 
 .PHONY: integration-test
-integration-test: integration-tools ## the daemon with stock NATS clients, suites of NATS itself, Prometheus, etcd, Kafka and rsyslog (WITHOUT="java ..." leaves some out, not on CI)
+integration-test: integration-tools ## the daemon with stock NATS clients, suites of NATS itself, Prometheus, etcd, Kafka, rsyslog and Chromium (WITHOUT="java ..." leaves some out, not on CI)
 	PATH="$$PATH:$(abspath $(CARGO_TARGET_DIR))/tools/usr/bin:$(abspath $(CARGO_TARGET_DIR))/tools/bin" $(CARGO) test $(LOCKED) --tests --no-fail-fast -- --ignored $(foreach tool,$(WITHOUT),--skip with_$(tool)_)
 
 .PHONY: check

@@ -47,6 +47,7 @@ pub mod resolver;
 pub mod secret;
 pub mod set_aside;
 pub mod settings;
+pub mod status;
 pub mod subscriptions;
 pub mod surroundings;
 pub mod tap;

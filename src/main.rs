@@ -5,7 +5,7 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use cim::chain::chain;
-use cim::cli::{self, Action, Exit, check, emit, health, history, journal, start::Start, tail};
+use cim::cli::{self, Action, Exit, check, emit, health, history, journal, start::Start, status, tail};
 use cim::daemon::{Daemon, End};
 use cim::identity::Host;
 
@@ -39,6 +39,13 @@ fn main() -> ExitCode {
         Ok(Action::Tail(args)) => ended(tail::run(&args), tail::TailError::exit),
         Ok(Action::History(args)) => ended(history::run(&args), history::HistoryError::exit),
         Ok(Action::Health(args)) => ended(health::run(&args), health::HealthError::exit),
+        Ok(Action::Status(args)) => match status::run(&args) {
+            Ok(ready) => code(if ready { Exit::Done } else { Exit::Failed }),
+            Err(e) => {
+                complain(&e);
+                code(e.exit())
+            }
+        },
         Ok(Action::Journal(args)) => match journal::run(&args, &mut std::io::stdout().lock()) {
             Ok(good) => code(if good { Exit::Done } else { Exit::Failed }),
             Err(e) => {

@@ -10,7 +10,7 @@
 )]
 
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 
 use cim::health::Health;
 use cim::http::{
@@ -22,6 +22,7 @@ use cim::metrics::aligned::exporter::Exporter;
 use cim::nats::monitor::Asker;
 use cim::registration::{Application, Facts, Overrides, Registrar};
 use cim::settings::{Settings, Store};
+use cim::status::{Sources, Status};
 use cim::subscriptions::Subscriptions;
 use serde_json::{Value, json};
 
@@ -63,6 +64,7 @@ fn operations(facts: Facts) -> Operations<Recorder> {
             crossbeam_channel::bounded(1).0,
             Arc::clone(&metrics),
         ),
+        status: Status::new(Sources::default(), Arc::clone(&metrics), Instant::now()),
         metrics: Arc::clone(&metrics),
         aligned: Arc::new(Exporter::new(metrics)),
         settings: Arc::new(Store::new(Settings::default())),

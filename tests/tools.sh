@@ -3,7 +3,7 @@
 # the log collector: unpacked under target/tools, so that no server is set up); Kafka comes through Maven, into the same folder. What
 # is still missing then is listed with how to get it.
 #
-# Usage: tests/tools.sh TOOL...      TOOL: rust lint fuzz cc sbom deny go python java promtool prometheus etcd kafka collector hadolint chroot
+# Usage: tests/tools.sh TOOL...      TOOL: rust lint fuzz cc sbom deny go python java promtool prometheus etcd kafka collector hadolint chroot chromium
 set -u
 cd "$(dirname "$0")/.." || exit 1
 unpacked=${CARGO_TARGET_DIR:-target}/tools
@@ -137,6 +137,10 @@ cargo_tool() {
   CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 CARGO_PROFILE_RELEASE_OPT_LEVEL=0 CARGO_TARGET_DIR=$unpacked/build \
     cargo install --quiet --locked --root "$unpacked" "$@" && rm -rf "$unpacked/build"
 }
+
+works_chromium() { have chromium; }
+debian_chromium() { echo chromium fonts-dejavu-core; }
+get_chromium() { echo "Chromium (chromium): apt install chromium"; }
 
 # unpack PACKAGE FILE...: takes some files out of a Debian package
 unpack() {

@@ -94,6 +94,7 @@ impl<H: Handler + 'static> HttpServer<H> {
             slots: Vec::new(),
             block: vec![0; HTTP_READ_BYTES].into_boxed_slice(),
             handler: self.handler,
+            tick_at: None,
             metrics: self.metrics,
             limits: self.limits,
             wake,
@@ -112,6 +113,8 @@ struct Server<H> {
     slots: Vec<Option<Slot>>,
     block: Box<[u8]>,
     handler: H,
+    /// When the handler has something to do although nobody asks.
+    tick_at: Option<Instant>,
     metrics: Arc<Metrics>,
     limits: Limits,
     wake: Wake,
@@ -139,6 +142,7 @@ impl<H: Handler> Server<H> {
                 }
             }
             let now = Instant::now();
+            self.tick_at = self.handler.tick(now);
             if stop_by.is_none() && self.stop.load(Ordering::SeqCst) {
                 stop_by = Some(now + self.limits.stop_time);
                 self.begin_stop();
@@ -172,7 +176,8 @@ impl<H: Handler> Server<H> {
     fn time_to_sleep(&self, stop_by: Option<Instant>) -> Option<Duration> {
         let connections = self.slots.iter().flatten().map(|s| s.conn.deadline());
         let listeners = self.listeners.iter().filter_map(Listener::retry_at);
-        let next = connections.chain(listeners).chain(stop_by).min()?;
+        let others = stop_by.into_iter().chain(self.tick_at);
+        let next = connections.chain(listeners).chain(others).min()?;
         Some(next.saturating_duration_since(Instant::now()))
     }
 

@@ -1,21 +1,14 @@
 //! `cim health`: asks a running CIM whether it works, for a health check in an image that has no shell.
 
-use std::time::Duration;
-
 use clap::Args;
 use serde_json::Value;
 
 use super::Exit;
-use super::history::server_or_default;
-use crate::http_agent;
+use super::client::{ask, operations_server};
 use crate::settings::problem::escaped;
 
-/// Time for the whole answer: shorter than what a health check has.
-const TIME: Duration = Duration::from_secs(3);
 /// Bytes of the answer: a reason for each part.
 const ANSWER_BYTES: u64 = 64 << 10;
-/// Bytes of each buffer of the connection.
-const BUFFER_BYTES: usize = 16 << 10;
 
 /// `cim health`.
 #[derive(Debug, Args)]
@@ -65,29 +58,18 @@ impl HealthError {
 /// Nobody answers, or the answer is not 200.
 pub fn run(args: &HealthArgs) -> Result<(), HealthError> {
     let port = std::env::var("CIM_REST_PORT").ok();
-    let server = server_or_default(args.server.as_deref(), port.as_deref());
+    let server = operations_server(args.server.as_deref(), port.as_deref());
     let path = if args.ready { "/readyz" } else { "/healthz" };
-    let agent = http_agent::config(BUFFER_BYTES)
-        .timeout_global(Some(TIME))
-        .build()
-        .new_agent();
-    let unreachable = |source| HealthError::NoServer {
-        server: server.clone(),
-        source: Box::new(source),
-    };
-    let mut answer = agent
-        .get(format!("{server}{path}"))
-        .call()
-        .map_err(unreachable)?;
-    let status = answer.status().as_u16();
-    if status == 200 {
-        return Ok(());
+    match ask(&server, path, None, ANSWER_BYTES) {
+        Ok((200, _)) => Ok(()),
+        Ok((status, text)) => Err(HealthError::Unhealthy {
+            reason: reason(status, &text),
+        }),
+        Err(source) => Err(HealthError::NoServer {
+            server,
+            source: Box::new(source),
+        }),
     }
-    let body = answer.body_mut().with_config().limit(ANSWER_BYTES);
-    let text = body.read_to_string().unwrap_or_default();
-    Err(HealthError::Unhealthy {
-        reason: reason(status, &text),
-    })
 }
 
 /// What an answer other than 200 says: `/healthz` has a reason, `/readyz` one for each part.

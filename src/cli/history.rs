@@ -2,25 +2,18 @@
 
 use std::fmt::Write as _;
 use std::io::{self, Write};
-use std::time::Duration;
 
 use chrono::DateTime;
 use clap::Args;
 use serde_json::Value;
 
 use super::Exit;
+use super::client::{ask, operations_server};
 use crate::http::HISTORY_PATH;
-use crate::http_agent;
 use crate::settings::problem::escaped;
 
-/// Time for the whole answer: CIM is on this host.
-const TIME: Duration = Duration::from_secs(5);
 /// Bytes of the answer: a hundred entries with keys of the largest size.
 const ANSWER_BYTES: u64 = 1 << 20;
-/// Bytes of each buffer of the connection.
-const BUFFER_BYTES: usize = 16 << 10;
-/// CONTRACT section 1.
-const DEFAULT_PORT: u16 = 6060;
 
 /// `cim history`.
 #[derive(Debug, Args)]
@@ -67,26 +60,16 @@ impl HistoryError {
 /// Nobody answers, or not as CIM does.
 pub fn run(args: &HistoryArgs) -> Result<(), HistoryError> {
     let port = std::env::var("CIM_REST_PORT").ok();
-    let server = server_or_default(args.server.as_deref(), port.as_deref());
-    let agent = http_agent::config(BUFFER_BYTES)
-        .http_status_as_error(true)
-        .timeout_global(Some(TIME))
-        .build()
-        .new_agent();
-    let text = agent
-        .get(format!("{server}{HISTORY_PATH}"))
-        .call()
-        .and_then(|mut answer| {
-            answer
-                .body_mut()
-                .with_config()
-                .limit(ANSWER_BYTES)
-                .read_to_string()
-        })
-        .map_err(|source| HistoryError::NoServer {
-            server: server.clone(),
-            source: Box::new(source),
-        })?;
+    let server = operations_server(args.server.as_deref(), port.as_deref());
+    let answer = ask(&server, HISTORY_PATH, None, ANSWER_BYTES);
+    let answer = answer.and_then(|(status, text)| match status {
+        200 => Ok(text),
+        status => Err(ureq::Error::StatusCode(status)),
+    });
+    let text = answer.map_err(|source| HistoryError::NoServer {
+        server: server.clone(),
+        source: Box::new(source),
+    })?;
     let shown = if args.json {
         Some(format!("{text}\n"))
     } else {
@@ -96,20 +79,6 @@ pub fn run(args: &HistoryArgs) -> Result<(), HistoryError> {
     // A reader that has gone away has seen enough.
     let _ = io::stdout().write_all(shown.as_bytes());
     Ok(())
-}
-
-/// The server given, else this host at `CIM_REST_PORT`.
-pub(super) fn server_or_default(given: Option<&str>, port: Option<&str>) -> String {
-    if let Some(server) = given {
-        let server = server.trim_end_matches('/');
-        return match server.contains("://") {
-            true => server.to_owned(),
-            false => format!("http://{server}"),
-        };
-    }
-    let port = port.and_then(|port| port.parse().ok());
-    let port = port.filter(|&port: &u16| port != 0).unwrap_or(DEFAULT_PORT);
-    format!("http://127.0.0.1:{port}")
 }
 
 /// Oldest first; times of day in UTC.
@@ -149,19 +118,6 @@ fn table(answer: &Value) -> Option<String> {
 mod tests {
     use super::*;
     use serde_json::json;
-
-    #[test]
-    fn the_server_given_wins_then_the_port_of_the_environment() {
-        for (given, port, url) in [
-            (Some("http://a:1/"), Some("2"), "http://a:1"),
-            (Some("a:1"), None, "http://a:1"),
-            (None, Some("7000"), "http://127.0.0.1:7000"),
-            (None, Some("0"), "http://127.0.0.1:6060"),
-            (None, None, "http://127.0.0.1:6060"),
-        ] {
-            assert_eq!(server_or_default(given, port), url);
-        }
-    }
 
     #[test]
     fn a_line_for_each_change_set_and_nothing_that_moves_the_cursor() {

@@ -8,6 +8,7 @@ pub mod history;
 pub mod journal;
 mod show;
 pub mod start;
+pub mod status;
 pub mod tail;
 
 use std::ffi::OsString;
@@ -19,6 +20,7 @@ use emit::EmitArgs;
 use health::HealthArgs;
 use history::HistoryArgs;
 use journal::JournalArgs;
+use status::StatusArgs;
 use tail::TailArgs;
 
 /// How the process ends.
@@ -27,12 +29,12 @@ use tail::TailArgs;
 pub enum Exit {
     /// Done; for `run`: stopped in order, everything accepted is stored.
     Done = 0,
-    /// CIM could not start (an address in use, …), `check` found an error, `health` a CIM that is not well, or `journal` no journal or
-    /// damage in it.
+    /// CIM could not start (an address in use, …), `check` found an error, `health` a CIM that is not well, `status` one that is not ready,
+    /// or `journal` no journal or damage in it.
     Failed = 1,
     /// A command line or a setting that cannot be used. clap's own code for it.
     Usage = 2,
-    /// `emit`, `tail`, `history`, `health`: no CIM answers.
+    /// `emit`, `tail`, `history`, `health`, `status`: no CIM answers.
     NoServer = 3,
     /// `emit`, `tail`: the connection was lost; what was published last may not be stored.
     Lost = 4,
@@ -49,6 +51,7 @@ Examples:
   cim check --conf-file new/cim.json  is this file good?
   cim emit log hello                  a log line; ends when CIM has dealt with it
   cim tail LOG                        what applications log, as it passes
+  cim status                          is it ready, what is connected, what passes, what waits
   cim history                         the last change sets, and what became of them
   cim health                          does it work? For health checks
   cim journal list                    the events that are stored and not yet delivered
@@ -59,9 +62,9 @@ Signals:
 
 Exit codes:
   0   done; stopped in order
-  1   could not start; `check` found an error; `health`: not well; `journal` found none, or damage
+  1   could not start; `check` found an error; `health`: not well; `status`: not ready; `journal` found none, or damage
   2   a command line or setting that cannot be used
-  3   emit, tail, history, health: no CIM answers
+  3   emit, tail, history, health, status: no CIM answers
   4   emit, tail: the connection was lost; what was published last may not be stored
   70  a part of CIM failed while it ran; the reason is on standard error
 
@@ -97,6 +100,8 @@ enum Command {
     History(HistoryArgs),
     /// Ask a running CIM whether it works; prints a reason when it does not
     Health(HealthArgs),
+    /// Print what a running CIM is and does: its parts, rates, what waits, containers, connections, last warnings
+    Status(StatusArgs),
     /// Look into the journal of events: what is stored on disk, whether CIM runs or not
     Journal(JournalArgs),
 }
@@ -115,6 +120,8 @@ pub enum Action {
     History(HistoryArgs),
     /// `cim health`.
     Health(HealthArgs),
+    /// `cim status`.
+    Status(StatusArgs),
     /// `cim journal`.
     Journal(JournalArgs),
 }
@@ -136,6 +143,7 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Action, clap::E
         Command::Tail(args) => Action::Tail(args),
         Command::History(args) => Action::History(args),
         Command::Health(args) => Action::Health(args),
+        Command::Status(args) => Action::Status(args),
         Command::Journal(args) => Action::Journal(args),
     })
 }

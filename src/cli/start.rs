@@ -9,7 +9,7 @@ use crate::identity::Identity;
 use crate::metrics::Metrics;
 use crate::options::{self, Given, Options};
 use crate::own_log::{OwnLog, OwnLogError};
-use crate::settings::Store;
+use crate::settings::{Shown, Store};
 
 /// Why `cim run` does not start.
 #[derive(Debug, thiserror::Error)]
@@ -49,6 +49,8 @@ pub struct Start {
     pub own_log: OwnLog,
     /// What is worth a look, for CIM's own log once its pipeline is attached.
     pub remarks: Vec<(Level, String)>,
+    /// Every `CIM_*` setting, secrets masked, for people who look.
+    pub shown: Vec<Shown>,
 }
 
 impl Start {
@@ -92,6 +94,7 @@ impl Start {
             metrics,
             own_log,
             remarks,
+            shown: resolved.shown,
         })
     }
 }

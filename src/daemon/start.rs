@@ -4,6 +4,7 @@ use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Instant;
 
 use crossbeam_channel::{Sender, bounded};
 
@@ -41,6 +42,7 @@ use crate::options::Options;
 use crate::progress::Progress;
 use crate::registrar::DaemonRegistrar;
 use crate::set_aside::SetAside;
+use crate::status::{Fixed, Sources, Status};
 use crate::subscriptions::Subscriptions;
 use crate::surroundings::Surroundings;
 use crate::threads::aligned_scraper::AlignedScraper;
@@ -118,6 +120,7 @@ impl Daemon {
             metrics,
             own_log,
             mut remarks,
+            shown,
         } = start;
         let options = Arc::new(options);
         let health = Arc::new(Health::new());
@@ -174,6 +177,7 @@ impl Daemon {
         let (stdout_out, stdout_in) = bounded(LINE_BATCHES);
 
         let containers = Containers::new(&identity.pod, &identity.namespace);
+        let board = containers.board();
         let backlog = Backlog::open(
             Box::new(RealDisk),
             &options.paths.state_dir,
@@ -402,6 +406,24 @@ impl Daemon {
                 settings: Arc::clone(&settings),
                 health: Arc::clone(&health),
                 history,
+                status: Status::new(
+                    Sources {
+                        fixed: Fixed {
+                            nats: nats.clone(),
+                            nats_external: front.is_external(),
+                            rest: rest.to_string(),
+                            log_dir: options.paths.log_dir.display().to_string(),
+                            state_dir: options.paths.state_dir.display().to_string(),
+                            journal_bytes_max: options.journal.bytes_max,
+                            settings: shown,
+                        },
+                        identity: Arc::clone(&current),
+                        board,
+                        recent: own_log.recent(),
+                    },
+                    Arc::clone(&metrics),
+                    Instant::now(),
+                ),
                 monitor: Monitor::new(asker, options.monitor.clone()),
                 subscriptions: EventSubscriptions::new(
                     event_subscriptions,

@@ -1,6 +1,7 @@
 //! Between the server and the routes: who answers, when, and how a later answer gets back.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 
@@ -28,6 +29,11 @@ pub enum Answer {
 pub trait Handler: Send {
     /// The answer to `request`.
     fn answer(&mut self, scope: Scope, request: &Request, wake: &Wake) -> Answer;
+
+    /// Does what is due at `now`; returns when the next such thing is. The server's thread wakes up for it.
+    fn tick(&mut self, _now: Instant) -> Option<Instant> {
+        None
+    }
 }
 
 /// Wakes the server's thread.
@@ -48,16 +54,34 @@ impl std::fmt::Debug for Wake {
 }
 
 /// Gives the answer that was promised with [`Answer::Later`]. Dropped without one, the client gets a 500.
-#[derive(Debug)]
 pub struct Replier {
     sender: Option<Sender<Response>>,
+    change: Option<Box<dyn FnOnce(Response) -> Response + Send>>,
     wake: Wake,
 }
 
+impl std::fmt::Debug for Replier {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Replier")
+    }
+}
+
 impl Replier {
+    /// The same, for an answer that is to be changed on its way.
+    #[must_use]
+    pub fn with(self, change: impl FnOnce(Response) -> Response + Send + 'static) -> Self {
+        let mut changing = self;
+        changing.change = Some(Box::new(change));
+        changing
+    }
+
     /// Sends `response`. It is dropped when the client has gone.
     pub fn send(mut self, response: Response) {
         if let Some(sender) = self.sender.take() {
+            let response = match self.change.take() {
+                Some(change) => change(response),
+                None => response,
+            };
             // Room for one, and one is sent: an error says that the connection was closed.
             let _ = sender.try_send(response);
         }
@@ -77,6 +101,7 @@ pub fn later(wake: &Wake) -> (Replier, Answer) {
     let (sender, receiver) = bounded(1);
     let replier = Replier {
         sender: Some(sender),
+        change: None,
         wake: wake.clone(),
     };
     (replier, Answer::Later(receiver))

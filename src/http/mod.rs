@@ -16,6 +16,7 @@ mod reader;
 mod request;
 mod response;
 mod routes;
+mod status;
 mod subscriptions;
 
 pub use answer::{Answer, Handler, Replier, Scope, Wake, later};
@@ -24,7 +25,7 @@ pub use monitor::{Access, Monitor, MonitorPath};
 pub use reader::{RequestError, RequestReader, Step};
 pub use request::{Method, Request, Version};
 pub use response::Response;
-pub use routes::{HISTORY_PATH, Operations};
+pub use routes::{HISTORY_PATH, Operations, STATUS_PATH};
 pub use subscriptions::{EventSubscriptions, SUBSCRIPTIONS_PATH};
 
 pub(crate) use origin::host_of;

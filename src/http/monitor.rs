@@ -1,10 +1,13 @@
 //! The monitoring pages of the NATS server under their names of nats-server. They tell who is connected and what is asked for, so they
 //! are for the own host alone, or for whoever has the token.
 
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
 use subtle::ConstantTimeEq;
 
 use super::{Answer, Request, Response, Wake, later};
-use crate::nats::monitor::{Asker, ConnzQuery, Page, SubszQuery};
+use crate::limits::STATUS_CONNECTIONS;
+use crate::nats::monitor::{Asker, ConnState, ConnzQuery, Page, Show, Sort, SubszQuery};
 use crate::secret::Secret;
 
 /// Who may look.
@@ -16,6 +19,49 @@ pub enum Access {
     Token(Secret),
     /// Nobody: the API is open to others, and there is no token.
     Closed,
+}
+
+/// How a browser is told to ask its user for the token; the user name is whatever it likes.
+const ASK: &[(&str, &str)] = &[(
+    "WWW-Authenticate",
+    "Basic realm=\"CIM: any user, the token as password\", charset=\"UTF-8\"",
+)];
+
+impl Access {
+    /// Lets `request` in, or says why not.
+    pub(super) fn admit(&self, request: &Request) -> Result<(), Response> {
+        match self {
+            Self::Open => Ok(()),
+            Self::Closed => Err(Response::error(
+                403,
+                "this is for loopback: set CIM_MONITOR_TOKEN_FILE to open it",
+            )),
+            Self::Token(token) => {
+                let given = request.authorization.as_ref().map(Secret::reveal);
+                let given = given.and_then(token_in).unwrap_or_default();
+                if bool::from(token.reveal().as_bytes().ct_eq(&given)) {
+                    Ok(())
+                } else {
+                    let refusal = "this needs the token: Authorization: Bearer …";
+                    Err(Response {
+                        headers: ASK,
+                        ..Response::error(401, refusal)
+                    })
+                }
+            }
+        }
+    }
+}
+
+/// The token in a header `Authorization`: `Bearer <token>`, or what browsers send, `Basic` with the token as the password (RFC 7617).
+fn token_in(authorization: &str) -> Option<Vec<u8>> {
+    if let Some(token) = authorization.strip_prefix("Bearer ") {
+        return Some(token.trim().into());
+    }
+    let basic = authorization.strip_prefix("Basic ")?;
+    let mut pair = BASE64_STANDARD.decode(basic.trim()).ok()?;
+    let colon = memchr::memchr(b':', &pair)?;
+    Some(pair.split_off(colon + 1))
 }
 
 /// Which page a path is about.
@@ -56,7 +102,7 @@ impl Monitor {
 
     /// The answer to a request for `path`.
     pub fn answer(&self, path: MonitorPath, request: &Request, wake: &Wake) -> Answer {
-        if let Err(refusal) = self.check(request) {
+        if let Err(refusal) = self.access.admit(request) {
             return Answer::Now(refusal);
         }
         let Some(asker) = &self.asker else {
@@ -83,26 +129,50 @@ impl Monitor {
         }
     }
 
-    fn check(&self, request: &Request) -> Result<(), Response> {
-        match &self.access {
-            Access::Open => Ok(()),
-            Access::Closed => Err(Response::error(
-                403,
-                "monitoring is for loopback: set CIM_MONITOR_TOKEN_FILE to open it",
-            )),
-            Access::Token(token) => {
-                let given = request.authorization.as_ref().map(Secret::reveal);
-                let given = given.and_then(|given| given.strip_prefix("Bearer "));
-                let given = given.unwrap_or_default().trim().as_bytes();
-                if bool::from(token.reveal().as_bytes().ct_eq(given)) {
-                    Ok(())
-                } else {
-                    Err(Response::error(
-                        401,
-                        "monitoring needs the token: Authorization: Bearer …",
-                    ))
-                }
+    /// Who may look.
+    pub(super) fn access(&self) -> &Access {
+        &self.access
+    }
+
+    /// `document`, an object, with the open connections under `connections`, in the form of `/connz`: `null` when nobody can tell.
+    pub(super) fn with_connections(&self, mut document: Response, wake: &Wake) -> Answer {
+        // `}` and the end of the line.
+        let open = document.body.len().saturating_sub(2);
+        document.body.truncate(open);
+        document.body.extend_from_slice(b",\"connections\":");
+        let without = |mut document: Response| {
+            document.body.extend_from_slice(b"null}\n");
+            document
+        };
+        let Some(asker) = &self.asker else {
+            return Answer::Now(without(document));
+        };
+        let (replier, answer) = later(wake);
+        let unasked = document.clone();
+        let replier = replier.with(move |connections| match connections.status {
+            200 => {
+                let mut document = document;
+                let body = connections.body.trim_ascii_end();
+                document.body.extend_from_slice(body);
+                document.body.extend_from_slice(b"}\n");
+                document
             }
+            _ => without(document),
+        });
+        let query = ConnzQuery {
+            sort: Sort::Last,
+            auth: true,
+            subs: Show::Number,
+            offset: 0,
+            limit: STATUS_CONNECTIONS,
+            cid: 0,
+            state: ConnState::Open,
+            user: None,
+            filter_subject: None,
+        };
+        match asker.ask(Page::Connz(query), replier) {
+            true => answer,
+            false => Answer::Now(without(unasked)),
         }
     }
 }
@@ -148,6 +218,12 @@ mod tests {
             (token(), Some("Bearer x"), Some(401)),
             (token(), Some("Bearer "), Some(401)),
             (token(), Some("Bearer t"), None),
+            // any:t, t, any:x, any:x:t, not base64
+            (token(), Some("Basic YW55OnQ="), None),
+            (token(), Some("Basic dA=="), Some(401)),
+            (token(), Some("Basic YW55Ong="), Some(401)),
+            (token(), Some("Basic YW55Ong6dA=="), Some(401)),
+            (token(), Some("Basic any:t"), Some(401)),
         ] {
             let (monitor, questions) = monitor(access);
             assert_eq!(

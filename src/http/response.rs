@@ -18,6 +18,8 @@ pub struct Response {
     pub content_type: &'static str,
     /// `Allow`, for 405.
     pub allow: Option<&'static str>,
+    /// Further header fields: names and values.
+    pub headers: &'static [(&'static str, &'static str)],
     /// The body.
     pub body: Vec<u8>,
 }
@@ -43,6 +45,7 @@ impl Response {
             status,
             content_type: "application/json",
             allow: None,
+            headers: &[],
             body,
         }
     }
@@ -65,6 +68,9 @@ impl Response {
         );
         if let Some(allow) = self.allow {
             let _ = write!(head, "Allow: {allow}\r\n");
+        }
+        for (name, value) in self.headers {
+            let _ = write!(head, "{name}: {value}\r\n");
         }
         // RFC 9110, 8.6: no Content-Length with 204.
         if self.status != 204 {
@@ -121,9 +127,10 @@ mod tests {
     fn an_answer_with_everything() {
         let response = Response {
             allow: Some("GET, HEAD"),
+            headers: &[("A", "b"), ("C", "d")],
             ..Response::error(405, "no")
         };
-        let head = "HTTP/1.1 405 Method Not Allowed\r\nDate: Mon, 23 Nov 2026 00:15:44 GMT\r\nAllow: GET, HEAD\r\nContent-Type: application/json\r\nContent-Length: 15\r\nConnection: ";
+        let head = "HTTP/1.1 405 Method Not Allowed\r\nDate: Mon, 23 Nov 2026 00:15:44 GMT\r\nAllow: GET, HEAD\r\nA: b\r\nC: d\r\nContent-Type: application/json\r\nContent-Length: 15\r\nConnection: ";
         assert_eq!(
             encode(&response, false, true),
             format!("{head}keep-alive\r\n\r\n{{\"error\":\"no\"}}\n")
@@ -140,6 +147,7 @@ mod tests {
             status: 204,
             content_type: "",
             allow: None,
+            headers: &[],
             body: Vec::new(),
         };
         assert_eq!(

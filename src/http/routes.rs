@@ -6,6 +6,7 @@
 //! | `/api/v1/_operations/config/history` | GET, HEAD | REST port |
 //! | `/api/v1/_operations/event/subscriptions` | GET, HEAD, POST | REST port |
 //! | `/api/v1/_operations/event/subscriptions/<id>` | GET, HEAD, PUT, DELETE | REST port |
+//! | `/`, `/status` | GET, HEAD | REST port |
 //! | `/varz`, `/connz`, `/subsz` | GET, HEAD | REST port |
 //! | `/metrics` | GET, HEAD | REST port, and `CIM_METRICS_BIND` when set |
 //! | `/metrics/aligned` | GET, HEAD | as `/metrics` |
@@ -18,21 +19,29 @@
 //! One slash at the end of a path makes no difference, nor does a query, but for `snapshot=1` behind `/metrics/aligned`.
 
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
 use serde_json::json;
 
 use super::origin::is_foreign;
+use super::status::{STATUS_HEADERS, is_rebound, page};
 use super::subscriptions::{EventSubscriptions, SUBSCRIPTIONS_PATH};
-use super::{Answer, Handler, Method, Monitor, MonitorPath, Request, Response, Scope, Wake};
+use super::{
+    Access, Answer, Handler, Method, Monitor, MonitorPath, Request, Response, Scope, Wake,
+};
 use crate::change_set::history::History;
-use crate::health::{Health, Part, Report, State};
+use crate::health::{Health, Part, State};
 use crate::metrics::Metrics;
 use crate::metrics::aligned::exporter::{Exporter, Unavailable};
 use crate::registration::{self, Registrar};
 use crate::settings::Store;
+use crate::status::{Shared, Status, parts, report};
 
 /// The path of the last change sets.
 pub const HISTORY_PATH: &str = "/api/v1/_operations/config/history";
+
+/// The path of the document of `src/status`.
+pub const STATUS_PATH: &str = "/status";
 
 /// The query for one snapshot of `/metrics/aligned` at a time, instead of all.
 const ONE_SNAPSHOT: &str = "snapshot=1";
@@ -54,6 +63,8 @@ pub struct Operations<R> {
     pub health: Arc<Health>,
     /// Which events the application wants.
     pub subscriptions: EventSubscriptions,
+    /// What `/status` shows beside all of this.
+    pub status: Status,
     /// The pages of the NATS server.
     pub monitor: Monitor,
     /// What a registration sets going.
@@ -63,6 +74,9 @@ pub struct Operations<R> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Route<'a> {
     Register,
+    /// The status page.
+    Page,
+    Status,
     History,
     Subscriptions,
     /// Of this id.
@@ -83,6 +97,8 @@ impl<'a> Route<'a> {
             "/healthz" => Some(Self::Healthz),
             "/readyz" => Some(Self::Readyz),
             registration::PATH if scope == Scope::All => Some(Self::Register),
+            "" if scope == Scope::All => Some(Self::Page),
+            STATUS_PATH if scope == Scope::All => Some(Self::Status),
             HISTORY_PATH if scope == Scope::All => Some(Self::History),
             SUBSCRIPTIONS_PATH if scope == Scope::All => Some(Self::Subscriptions),
             _ if scope == Scope::All => {
@@ -101,7 +117,9 @@ impl<'a> Route<'a> {
             Self::Register => "POST",
             Self::Subscriptions => "GET, HEAD, POST",
             Self::Subscription(_) => "GET, HEAD, PUT, DELETE",
-            Self::History
+            Self::Page
+            | Self::Status
+            | Self::History
             | Self::Monitor(_)
             | Self::Metrics
             | Self::Aligned
@@ -117,7 +135,9 @@ impl<'a> Route<'a> {
             Self::Subscription(_) => {
                 method.is_safe() || matches!(method, Method::Put | Method::Delete)
             }
-            Self::History
+            Self::Page
+            | Self::Status
+            | Self::History
             | Self::Monitor(_)
             | Self::Metrics
             | Self::Aligned
@@ -134,6 +154,8 @@ impl<R: Registrar> Handler for Operations<R> {
             Ok(Route::Subscriptions) => self.subscriptions.all(request, wake),
             Ok(Route::Subscription(id)) => Answer::Now(self.subscriptions.one(id, request)),
             Ok(Route::Monitor(page)) => self.monitor.answer(page, request, wake),
+            Ok(Route::Page) => Answer::Now(self.for_people(request).err().unwrap_or_else(page)),
+            Ok(Route::Status) => self.status(request, wake),
             Ok(Route::History) => Answer::Now(self.history()),
             Ok(Route::Metrics) => Answer::Now(self.metrics()),
             Ok(Route::Aligned) => Answer::Now(self.aligned(request)),
@@ -141,6 +163,10 @@ impl<R: Registrar> Handler for Operations<R> {
             Ok(Route::Readyz) => Answer::Now(self.readyz()),
             Err(response) => Answer::Now(response),
         }
+    }
+
+    fn tick(&mut self, now: Instant) -> Option<Instant> {
+        Some(self.status.tick(now))
     }
 }
 
@@ -187,6 +213,33 @@ impl<R: Registrar> Operations<R> {
         self.registrar.answer(wake)
     }
 
+    /// Whether `request` may see settings and log lines.
+    fn for_people(&self, request: &Request) -> Result<(), Response> {
+        let access = self.monitor.access();
+        // With a token, whoever has it may call this host what they like.
+        if *access == Access::Open && is_rebound(request) {
+            let refused = "refused: ask for localhost or an address, not for a name (Host)";
+            return Err(Response::error(403, refused));
+        }
+        access.admit(request)
+    }
+
+    fn status(&self, request: &Request, wake: &Wake) -> Answer {
+        if let Err(refusal) = self.for_people(request) {
+            return Answer::Now(refusal);
+        }
+        let shared = Shared {
+            health: &self.health,
+            settings: &self.settings,
+            history: &self.history,
+        };
+        let document = Response {
+            headers: STATUS_HEADERS,
+            ..Response::json(200, &self.status.document(&shared, Instant::now()))
+        };
+        self.monitor.with_connections(document, wake)
+    }
+
     fn history(&self) -> Response {
         let history = self.history.lock().unwrap_or_else(PoisonError::into_inner);
         Response::json(
@@ -202,7 +255,8 @@ impl<R: Registrar> Operations<R> {
                 "metrics are off: cimConfig.cim_settings.enable_kpi is false",
             );
         }
-        self.metrics.set_parts(&self.report().parts);
+        self.metrics
+            .set_parts(&report(&self.health, &self.metrics).parts);
         match self.metrics.render() {
             Ok(body) => text(body),
             Err(error) => Response::error(500, &format!("the metrics cannot be written: {error}")),
@@ -235,38 +289,13 @@ impl<R: Registrar> Operations<R> {
         }
     }
 
-    /// How every part is now.
-    fn report(&self) -> Report {
-        let (state, reason) = match self.metrics.file_failing.get() {
-            0 => (State::Ready, "log lines are written"),
-            _ => (
-                State::NotReady,
-                "log files cannot be written: lines are counted and dropped",
-            ),
-        };
-        self.health.set(Part::Logs, state, reason);
-        self.health.report()
-    }
-
     fn readyz(&self) -> Response {
-        let report = self.report();
-        let parts: serde_json::Map<_, _> = report
-            .parts
-            .into_iter()
-            .map(|part| {
-                let value = json!({
-                    "state": part.state.label(),
-                    "needed": part.part.is_needed(),
-                    "reason": part.reason,
-                });
-                (part.part.name().to_owned(), value)
-            })
-            .collect();
-        let (status, text) = match report.ready {
+        let parts = parts(&self.health, &self.metrics);
+        let (status, text) = match parts.ready {
             true => (200, "ready"),
             false => (503, "not ready"),
         };
-        Response::json(status, &json!({"status": text, "parts": parts}))
+        Response::json(status, &json!({"status": text, "parts": parts.document}))
     }
 }
 
@@ -275,6 +304,7 @@ fn text(body: Vec<u8>) -> Response {
         status: 200,
         content_type: METRICS_TYPE,
         allow: None,
+        headers: &[],
         body,
     }
 }

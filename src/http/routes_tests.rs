@@ -8,6 +8,7 @@ use crate::metrics::aligned::Snapshot;
 use crate::nats::monitor::Asker;
 use crate::registration::{Application, Facts, Overrides};
 use crate::settings::Settings;
+use crate::status::Sources;
 use crate::subscriptions::Subscriptions;
 
 struct Fake;
@@ -33,6 +34,7 @@ fn operations() -> Operations<Fake> {
     let metrics = Arc::new(Metrics::new("p").unwrap());
     Operations {
         subscriptions: none_yet(&metrics),
+        status: Status::new(Sources::default(), Arc::clone(&metrics), Instant::now()),
         metrics: Arc::clone(&metrics),
         aligned: Arc::new(Exporter::new(metrics)),
         settings: Arc::new(Store::new(Settings::default())),
@@ -99,8 +101,12 @@ fn paths_and_methods() {
         (All, Post, ALL, 404, None),
         (All, Delete, ONE, 404, None),
         (All, Other, ALL, 404, None),
-        (All, Get, "/", 404, None),
-        (All, Get, "", 404, None),
+        (All, Get, "/", 200, None),
+        (All, Post, "/", 405, Some("GET, HEAD")),
+        (All, Post, STATUS_PATH, 405, Some("GET, HEAD")),
+        (MetricsOnly, Get, "/", 404, None),
+        (MetricsOnly, Get, STATUS_PATH, 404, None),
+        (All, Get, "//", 404, None),
         (All, Get, "//metrics", 404, None),
         (All, Get, "/metrics//", 404, None),
         (All, Get, "/Metrics", 404, None),
@@ -375,4 +381,108 @@ fn health_and_readiness() {
             r#"{"status":"failed","reason":"thread file-writer panicked"}"#.into()
         )
     );
+}
+
+/// Operations with this access, and the way of questions to the NATS server.
+fn operations_for(access: Access) -> (Operations<Fake>, crate::nats::monitor::Questions) {
+    let (to, questions) = crossbeam_channel::bounded(1);
+    let mut operations = operations();
+    operations.monitor = Monitor::new(Some(Asker::new(to, || {})), access);
+    (operations, questions)
+}
+
+fn request_of(path: &str, host: &str, authorization: Option<&str>) -> Request {
+    Request {
+        host: Some(host.into()),
+        authorization: authorization.map(crate::secret::Secret::new),
+        ..request(Method::Get, path)
+    }
+}
+
+#[test]
+fn the_page_and_its_document_are_for_loopback_or_whoever_has_the_token() {
+    let token = || Access::Token(crate::secret::Secret::new("t"));
+    for path in ["/", STATUS_PATH] {
+        for (access, host, authorization, status) in [
+            (Access::Open, "localhost:6060", None, 200),
+            (Access::Open, "127.0.0.1:6060", None, 200),
+            (Access::Open, "evil.example:6060", None, 403),
+            (Access::Closed, "10.0.0.1", None, 403),
+            (Access::Closed, "10.0.0.1", Some("Bearer t"), 403),
+            (token(), "10.0.0.1", None, 401),
+            (token(), "10.0.0.1", Some("Bearer x"), 401),
+            (token(), "10.0.0.1", Some("Bearer t"), 200),
+            (token(), "cim.example", Some("Basic YW55OnQ="), 200),
+        ] {
+            let (mut operations, questions) = operations_for(access);
+            drop(questions);
+            let request = request_of(path, host, authorization);
+            let response = respond(&mut operations, Scope::All, &request);
+            assert_eq!(response.status, status, "{path} {host} {authorization:?}");
+            let names: Vec<_> = response.headers.iter().map(|(name, _)| *name).collect();
+            assert_eq!(names.contains(&"WWW-Authenticate"), status == 401);
+            assert_eq!(names.contains(&"Cache-Control"), status == 200);
+        }
+    }
+}
+
+#[test]
+fn the_document_carries_the_connections_or_null() {
+    let (mut operations, questions) = operations_for(Access::Open);
+    let ask = request_of(STATUS_PATH, "localhost", None);
+    let wake = Wake::new(|| {});
+    let connections = Response::json(200, &json!({"total": 1, "connections": [{"cid": 1}]}));
+    for (reply, expected) in [
+        (
+            connections,
+            json!({"total": 1, "connections": [{"cid": 1}]}),
+        ),
+        (Response::error(503, "x"), Value::Null),
+    ] {
+        let Answer::Later(answer) = operations.answer(Scope::All, &ask, &wake) else {
+            panic!("not asked");
+        };
+        questions.recv().unwrap().reply.send(reply);
+        let document = json(&answer.recv().unwrap());
+        assert_eq!(document["connections"], expected);
+        assert_eq!(document["status"], "not ready");
+    }
+    // One question waits already; then there is nobody any more.
+    let Answer::Later(_) = operations.answer(Scope::All, &ask, &wake) else {
+        panic!("not asked");
+    };
+    let crowded = json(&respond(&mut operations, Scope::All, &ask));
+    assert_eq!(crowded["connections"], Value::Null);
+    operations.monitor = Monitor::new(None, Access::Open);
+    let external = json(&respond(&mut operations, Scope::All, &ask));
+    assert_eq!(external["connections"], Value::Null);
+}
+
+#[test]
+fn the_parts_are_those_of_readyz_and_the_history_is_its_own() {
+    let mut operations = operations();
+    operations.monitor = Monitor::new(None, Access::Open);
+    operations.health.set(Part::Nats, State::NotReady, "gone");
+    operations.metrics.file_failing.set(1);
+    let mut get = |path: &str| {
+        json(&respond(
+            &mut operations,
+            Scope::All,
+            &request(Method::Get, path),
+        ))
+    };
+    let (status, ready, history) = (get(STATUS_PATH), get("/readyz"), get(HISTORY_PATH));
+    assert_eq!(status["parts"], ready["parts"]);
+    assert_eq!(status["status"], ready["status"]);
+    assert_eq!(status["parts"]["logs"]["state"], "not ready");
+    assert_eq!(status["change_sets"], history["change_sets"]);
+}
+
+#[test]
+fn the_server_is_told_when_the_next_point_is_due() {
+    let mut operations = operations();
+    let now = Instant::now();
+    let due = operations.tick(now).unwrap();
+    assert!(due > now && due <= now + crate::limits::RATE_STEP);
+    assert!(operations.tick(due).unwrap() > due);
 }

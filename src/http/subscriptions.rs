@@ -137,6 +137,7 @@ impl EventSubscriptions {
             status: 204,
             content_type: "",
             allow: None,
+            headers: &[],
             body: Vec::new(),
         })
     }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use crate::limits;
+use crate::logs::board::{Board, Figures};
 use crate::logs::format::json_head;
 use crate::logs::names::{MARK_BYTES, encode, hash, push_mark, shorten};
 
@@ -29,6 +30,8 @@ pub struct Container {
     pub stem: String,
     /// The JSON form of a line up to the log text: `{"container_name":"…","log":"`.
     pub json_head: Box<[u8]>,
+    /// What passed of it.
+    pub figures: Figures,
 }
 
 /// What happened to names since the start, for metrics and for a line in the log when a figure moves.
@@ -51,6 +54,7 @@ pub struct Containers {
     overflow: Arc<Container>,
     counts: NameCounts,
     limit: usize,
+    board: Board,
 }
 
 #[derive(Debug)]
@@ -93,6 +97,7 @@ impl Container {
             id: id.into(),
             stem,
             json_head: json_head(name),
+            figures: Figures::default(),
         })
     }
 }
@@ -103,7 +108,7 @@ impl Containers {
         Self::with_limit(pod, ns, limits::CONTAINERS)
     }
 
-    fn with_limit(pod: &str, ns: &str, limit: usize) -> Self {
+    pub(super) fn with_limit(pod: &str, ns: &str, limit: usize) -> Self {
         let prefix = stem_prefix(pod, ns);
         let overflow = Container::new(OVERFLOW.as_bytes(), b"", format!("{prefix}{OVERFLOW}-"));
         Self {
@@ -115,6 +120,7 @@ impl Containers {
             overflow,
             counts: NameCounts::default(),
             limit,
+            board: Board::default(),
         }
     }
 
@@ -146,6 +152,9 @@ impl Containers {
                 }
             }
             None => {
+                if self.counts.overflowed == 0 {
+                    self.board.put(self.limit, &self.overflow);
+                }
                 self.counts.overflowed += 1;
                 Arc::clone(&self.overflow)
             }
@@ -155,6 +164,11 @@ impl Containers {
     /// What happened to names since the start.
     pub fn counts(&self) -> NameCounts {
         self.counts
+    }
+
+    /// Shows them to whoever looks.
+    pub fn board(&self) -> Board {
+        self.board.clone()
     }
 
     /// The beginning of all file names given out: `<pod>_<ns>_`.
@@ -182,6 +196,7 @@ impl Containers {
             container: Container::new(name, id, self.free_stem(name, id, at)),
             used: now,
         };
+        self.board.put(at, &place.container);
         match self.places.get_mut(at) {
             Some(old) => *old = place,
             None => self.places.push(place),

@@ -112,6 +112,11 @@ impl<F> LogFile<F> {
         self.ends.shrink_to(bytes / size_of::<u32>());
     }
 
+    /// Bytes of the file, as last seen; `None` while it is closed.
+    pub fn size(&self) -> Option<u64> {
+        self.open.as_ref().map(|open| open.len)
+    }
+
     /// The file is open.
     pub fn is_open(&self) -> bool {
         self.open.is_some()

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use crate::limits;
 use crate::logs::backlog::Backlog;
 use crate::logs::backlog::books::Place;
+use crate::logs::board::FileState;
 use crate::logs::container::Container;
 use crate::logs::disk::Disk;
 use crate::logs::file::LogFile;
@@ -307,6 +308,13 @@ impl<D: Disk> LogFiles<D> {
             now.instant.saturating_duration_since(since) >= self.folder.limits.line_age
         });
         let (written, result) = entry.file.write_out(&mut self.folder, now);
+        let figures = &entry.file.container.figures;
+        figures.wrote(written as u64, entry.file.size());
+        figures.file_is(match (&result, &entry.health) {
+            (Ok(()), _) => FileState::Well,
+            (Err(_), Health::Failing(..)) => FileState::Failing,
+            (Err(_), _) => FileState::Held,
+        });
         self.folder.metrics().lines_to_file.inc_by(written as u64);
         match result {
             Ok(()) => self.succeeded(at, now),
@@ -372,6 +380,8 @@ impl<D: Disk> LogFiles<D> {
             log::error!("{trouble}: {text} ({before} lines about log files left out)");
         }
         if keep.is_none() {
+            let figures = &entry.file.container.figures;
+            figures.file_is(FileState::Failing);
             entry.health = Health::Failing(trouble, now.instant + limits::FILE_TRY_AGAIN);
         }
     }

@@ -7,6 +7,7 @@
 pub mod backlog;
 pub mod backups;
 pub mod batch;
+pub mod board;
 pub mod container;
 pub mod disk;
 pub mod file;

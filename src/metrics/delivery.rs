@@ -87,14 +87,16 @@ impl Age {
             .store(since_ms.unwrap_or(0), Ordering::Relaxed);
     }
 
+    /// Seconds; `None`: there is nothing.
+    pub fn seconds(&self) -> Option<f64> {
+        let since = self.since_ms.load(Ordering::Relaxed);
+        let age_ms = clock::now_ms().saturating_sub(since);
+        (since > 0).then_some(age_ms as f64 / 1000.0)
+    }
+
     /// Sets the gauge to what it is now.
     pub(super) fn look(&self) {
-        let since = self.since_ms.load(Ordering::Relaxed);
-        let age_ms = match since {
-            0 => 0,
-            since => clock::now_ms().saturating_sub(since),
-        };
-        self.gauge.set(age_ms as f64 / 1000.0);
+        self.gauge.set(self.seconds().unwrap_or(0.0));
     }
 }
 

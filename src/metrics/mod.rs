@@ -248,6 +248,11 @@ impl Metrics {
         }
     }
 
+    /// Log lines that were not written, by reason.
+    pub(crate) fn lines_dropped(&self) -> &IntCounterVec {
+        &self.lines_dropped
+    }
+
     /// Log lines that were not written, over all reasons.
     pub fn dropped_total(&self) -> u64 {
         DropReason::ALL

@@ -91,6 +91,8 @@ pub struct ProcessUsage {
     pub cores: usize,
     /// Per cent of one core since its start.
     pub cpu_percent: f64,
+    /// Seconds of one core since its start.
+    pub cpu_seconds: f64,
 }
 
 impl ProcessUsage {
@@ -102,6 +104,7 @@ impl ProcessUsage {
             resident_bytes: resident as u64,
             cores: std::thread::available_parallelism().map_or(1, usize::from),
             cpu_percent: 100.0 * cpu_seconds / seconds,
+            cpu_seconds,
         })
     }
 }

@@ -7,11 +7,13 @@
 //!
 //! ```text
 //! line.rs   record -> line       rate.rs   lines of a call site       console.rs   stdout and stderr       writer.rs   which way
+//! recent.rs the last grave lines
 //! ```
 
 mod console;
 pub mod line;
 mod rate;
+mod recent;
 mod writer;
 
 use std::sync::Arc;
@@ -26,6 +28,7 @@ use flexi_logger::{
 use crate::metrics::Metrics;
 use crate::settings::{CimSettings, LogLevel};
 pub use line::EXCEPTION_TARGET;
+pub use recent::Recent;
 
 /// Logs what ends CIM: level EXCEPTION.
 #[macro_export]
@@ -75,6 +78,11 @@ impl OwnLog {
     /// From now on lines go to the console; the pipeline's sender is dropped.
     pub fn detach(&self) {
         self.writer.pipeline.store(None);
+    }
+
+    /// The last lines of level WARNING and above.
+    pub fn recent(&self) -> Arc<Recent> {
+        Arc::clone(&self.writer.recent)
     }
 
     /// Puts level and `cim_file_log` in force.

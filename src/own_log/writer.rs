@@ -10,12 +10,13 @@ use chrono::{DateTime, Utc};
 use crossbeam_channel::{Sender, TrySendError};
 use flexi_logger::DeferredNow;
 use flexi_logger::writers::LogWriter;
-use log::Record;
+use log::{Level, Record};
 
 use super::OwnLine;
 use super::console::{Console, Stream};
 use super::line;
 use super::rate::{Rate, Rates};
+use super::recent::Recent;
 use crate::limits;
 use crate::metrics::Metrics;
 
@@ -25,6 +26,8 @@ pub(super) struct Writer {
     pub pipeline: ArcSwapOption<Sender<OwnLine>>,
     /// `cim_file_log`.
     pub file_log: AtomicBool,
+    /// What was graver than INFO.
+    pub recent: Arc<Recent>,
     rates: Mutex<Rates>,
     /// The threads that are writing a line right now.
     writing: Mutex<Vec<ThreadId>>,
@@ -37,6 +40,7 @@ impl Writer {
         Self {
             pipeline: ArcSwapOption::empty(),
             file_log: AtomicBool::new(true),
+            recent: Arc::default(),
             rates: Mutex::new(Rates::new(Rate {
                 burst: limits::OWN_LOG_BURST,
                 interval: limits::OWN_LOG_INTERVAL,
@@ -63,6 +67,9 @@ impl Writer {
         };
         let level = line::level_name(record);
         let text = line::format(level, time, *record.args(), suppressed);
+        if record.level() <= Level::Warn {
+            self.recent.keep(&text);
+        }
         self.send(text, level == "EXCEPTION");
     }
 
@@ -152,7 +159,6 @@ impl LogWriter for Output {
 mod tests {
     use super::*;
     use crossbeam_channel::bounded;
-    use log::Level;
     use std::fmt;
     use std::io;
 

@@ -18,6 +18,7 @@ use cim::metrics::aligned::exporter::Exporter;
 use cim::nats::monitor::Asker;
 use cim::registration::{Application, Facts, Overrides, Registrar};
 use cim::settings::{Settings, Store};
+use cim::status::{Sources, Status};
 use cim::subscriptions::Subscriptions;
 use cim::threads::http_server::{HttpServer, Stopper};
 use cim::threads::spawn::NOTICES;
@@ -79,6 +80,7 @@ pub fn text(body: Vec<u8>) -> Response {
         status: 200,
         content_type: "text/plain",
         allow: None,
+        headers: &[],
         body,
     }
 }
@@ -110,6 +112,7 @@ impl Server {
                 bounded(1).0,
                 metrics.clone(),
             ),
+            status: Status::new(Sources::default(), metrics.clone(), Instant::now()),
             metrics: metrics.clone(),
             aligned,
             settings: Arc::new(Store::new(Settings::default())),

@@ -48,6 +48,7 @@ impl ToFile {
             id: Box::default(),
             stem,
             json_head: Box::default(),
+            figures: Default::default(),
         };
         Self {
             file: LogFile::new(Arc::new(container), path.clone(), now),

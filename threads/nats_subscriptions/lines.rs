@@ -10,6 +10,7 @@ use crossbeam_channel::Receiver;
 use prometheus::local::LocalHistogram;
 
 use super::outlets::{Outlets, lanes};
+use crate::clock;
 use crate::limits::{OWN_LOG_LINES, SINK_STALL};
 use crate::logs::batch::{LineBatch, Lines};
 use crate::logs::container::{Container, Containers};
@@ -194,6 +195,12 @@ impl LogLines {
     }
 
     fn route(&mut self, lines: Lines, flush: bool) {
+        if !lines.runs.is_empty() {
+            let now_ms = clock::now_ms();
+            for (container, count) in &lines.runs {
+                container.figures.came(u64::from(*count), now_ms);
+            }
+        }
         let to = self.settings.load().cim.lmaas.logging_mode;
         if lanes(to) == lanes(self.mode) {
             self.mode = to;

@@ -12,7 +12,7 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use crossbeam_channel::{Receiver, Sender};
 
 pub use connz::{Closed, ConnInfo, Connz};
-pub use query::{ConnzQuery, QueryError, Show, SubszQuery};
+pub use query::{ConnState, ConnzQuery, QueryError, Show, Sort, SubszQuery};
 pub use subsz::{SubInfo, SublistStats, Subsz};
 pub use varz::{Asked, Varz};
 

@@ -1,0 +1,305 @@
+//! What `GET /status` tells: everything about this CIM that a person asks first, as one JSON document. docs/status.md has its
+//! members. It holds settings, so it is for the own host alone, or for whoever has the token (`src/http/status.rs`); secrets are
+//! masked where settings are read.
+//!
+//! Everything in it has a bound: [`crate::limits`], and what the sources themselves keep.
+
+mod rates;
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+use serde_json::{Map, Value, json};
+
+use crate::change_set::history::History;
+use crate::clock;
+use crate::health::{Health, Part, Report, State};
+use crate::identity::{Current, Host, Identity};
+use crate::limits::{STATUS_CONTAINERS, STATUS_NAME_BYTES};
+use crate::logs::board::Board;
+use crate::metrics::{Metrics, ProcessUsage};
+use crate::options::Names;
+use crate::own_log::Recent;
+use crate::settings::problem::{cut, escaped};
+use crate::settings::{Shown, Store};
+use rates::{Rates, Totals, dropped, each};
+
+/// What stays as it is from the start on.
+#[derive(Debug, Clone, Default)]
+pub struct Fixed {
+    /// Where the NATS server listens, or where the external ones are; without credentials.
+    pub nats: String,
+    /// There is no embedded NATS server.
+    pub nats_external: bool,
+    /// Where the operations API listens.
+    pub rest: String,
+    /// The log files' directory.
+    pub log_dir: String,
+    /// The directory of what outlives CIM.
+    pub state_dir: String,
+    /// Bytes that the journal of events may take.
+    pub journal_bytes_max: u64,
+    /// The `CIM_*` settings, secrets masked.
+    pub settings: Vec<Shown>,
+}
+
+/// Where the document comes from, beside what the operations API has anyway.
+pub struct Sources {
+    /// Fixed.
+    pub fixed: Fixed,
+    /// Who this is.
+    pub identity: Arc<Current>,
+    /// The containers.
+    pub board: Board,
+    /// CIM's own log.
+    pub recent: Arc<Recent>,
+}
+
+/// Nothing is known: for tests of what is beside it.
+impl Default for Sources {
+    fn default() -> Self {
+        let (identity, _) = Identity::resolve(&Names::default(), &Host::default());
+        Self {
+            fixed: Fixed::default(),
+            identity: Arc::new(Current::new(identity, true)),
+            board: Board::default(),
+            recent: Arc::default(),
+        }
+    }
+}
+
+/// Makes the document, and keeps what it tells of the last ten minutes.
+pub struct Status {
+    sources: Sources,
+    started: Instant,
+    started_ms: u64,
+    metrics: Arc<Metrics>,
+    rates: Rates,
+}
+
+/// What the document shares with other answers of the operations API.
+pub struct Shared<'a> {
+    /// As in `/readyz`.
+    pub health: &'a Health,
+    /// The settings in force.
+    pub settings: &'a Store,
+    /// As in the history of change sets.
+    pub history: &'a Mutex<History>,
+}
+
+impl Status {
+    /// Counts from `now` on.
+    pub fn new(sources: Sources, metrics: Arc<Metrics>, now: Instant) -> Self {
+        let now_ms = clock::now_ms();
+        Self {
+            sources,
+            started: now,
+            started_ms: now_ms,
+            rates: Rates::new(Totals::read(&metrics), now, now_ms),
+            metrics,
+        }
+    }
+
+    /// Adds a point to the rates when it is time; returns when it is time again.
+    pub fn tick(&mut self, now: Instant) -> Instant {
+        if now >= self.rates.due() {
+            self.rates
+                .add(Totals::read(&self.metrics), now, clock::now_ms());
+        }
+        self.rates.due()
+    }
+
+    /// The document, without the NATS connections.
+    pub fn document(&self, shared: &Shared<'_>, now: Instant) -> Value {
+        let parts = parts(shared.health, &self.metrics);
+        let failure = shared.health.failure();
+        let status = match (&failure, parts.ready) {
+            (Some(_), _) => "failed",
+            (None, true) => "ready",
+            (None, false) => "not ready",
+        };
+        let history = shared.history.lock();
+        let history = history.unwrap_or_else(PoisonError::into_inner);
+        let change_sets = json!(history.records().collect::<Vec<_>>());
+        drop(history);
+        json!({
+            "time": clock::now_ms(),
+            "status": status,
+            "failure": failure,
+            "cim": self.cim(now),
+            "identity": identity(&self.sources.identity.load()),
+            "logging_mode": shared.settings.load().cim.lmaas.logging_mode.name(),
+            "parts": parts.document,
+            "totals": Totals::read(&self.metrics).document(),
+            "dropped": counts(dropped(&self.metrics)),
+            "rates": self.rates.document(),
+            "backlogs": self.backlogs(),
+            "containers": self.containers(),
+            "change_sets": change_sets,
+            "event_subscriptions": self.metrics.notifications.subscriptions.get(),
+            "settings": {
+                "origin": shared.settings.origin(),
+                "cim": settings(&self.sources.fixed.settings),
+                "cim.json": settings(&shared.settings.cim_members()),
+                "common-infra.json": settings(&shared.settings.infra_members()),
+            },
+            "log": self.log(),
+        })
+    }
+
+    fn cim(&self, now: Instant) -> Value {
+        let fixed = &self.sources.fixed;
+        let usage = ProcessUsage::read().unwrap_or_default();
+        json!({
+            "name": "cim",
+            "version": env!("CARGO_PKG_VERSION"),
+            "started": self.started_ms,
+            "uptime_seconds": now.saturating_duration_since(self.started).as_secs(),
+            "nats": fixed.nats,
+            "nats_external": fixed.nats_external,
+            "rest": fixed.rest,
+            "log_dir": fixed.log_dir,
+            "state_dir": fixed.state_dir,
+            "resident_bytes": usage.resident_bytes,
+            "cpu_seconds": usage.cpu_seconds,
+        })
+    }
+
+    fn backlogs(&self) -> Value {
+        let (events, remote) = (&self.metrics.events, &self.metrics.remote);
+        json!({
+            "journal": {
+                "records": events.journal_records.get(),
+                "bytes": events.journal_bytes.get(),
+                "bytes_max": self.sources.fixed.journal_bytes_max,
+                "oldest_seconds": events.journal_oldest.seconds(),
+            },
+            "log_lines": {
+                "records": remote.backlog_lines.get(),
+                "bytes": remote.backlog_bytes.get(),
+                "oldest_seconds": remote.backlog_oldest.seconds(),
+                "lost": each(&remote.backlog_lost).map(|(_, n)| n).sum::<u64>(),
+            },
+            "set_aside": each(&events.set_aside).map(|(_, n)| n).sum::<u64>(),
+        })
+    }
+
+    fn containers(&self) -> Value {
+        let (last, all) = self.sources.board.last(STATUS_CONTAINERS);
+        let shown: Vec<_> = last
+            .iter()
+            .map(|(container, passed)| {
+                json!({
+                    "name": name(&container.name),
+                    "id": name(&container.id),
+                    "lines": passed.lines,
+                    "last": passed.last_ms,
+                    "file": format!("{}.log", container.stem),
+                    "file_state": passed.file.label(),
+                    "file_lines": passed.written,
+                    "file_bytes": passed.file_bytes,
+                })
+            })
+            .collect();
+        json!({"total": all, "shown": shown})
+    }
+
+    fn log(&self) -> Value {
+        let lines = self.sources.recent.lines();
+        let lines = lines.iter().map(|line| {
+            let split = || {
+                let (level, rest) = line.strip_prefix('[')?.split_once("] : ")?;
+                let (time, text) = rest.split_once(" -> [")?;
+                // A line that was cut has no end.
+                let text = text.strip_suffix(']').unwrap_or(text);
+                Some(json!({"level": level, "time": format!("{time}Z"), "text": text}))
+            };
+            split().unwrap_or_else(|| json!({"level": "", "time": "", "text": line}))
+        });
+        lines.collect()
+    }
+}
+
+/// How CIM's parts are, as `/readyz` tells.
+pub struct Parts {
+    /// No part that is needed is missing.
+    pub ready: bool,
+    /// By name: state, whether it is needed, and why.
+    pub document: Map<String, Value>,
+}
+
+/// How every part is now.
+pub fn report(health: &Health, metrics: &Metrics) -> Report {
+    let (state, reason) = match metrics.file_failing.get() {
+        0 => (State::Ready, "log lines are written"),
+        _ => (
+            State::NotReady,
+            "log files cannot be written: lines are counted and dropped",
+        ),
+    };
+    health.set(Part::Logs, state, reason);
+    health.report()
+}
+
+/// How CIM's parts are now.
+pub fn parts(health: &Health, metrics: &Metrics) -> Parts {
+    let report = report(health, metrics);
+    let parts = report.parts.into_iter().map(|part| {
+        let value = json!({
+            "state": part.state.label(),
+            "needed": part.part.is_needed(),
+            "reason": part.reason,
+        });
+        (part.part.name().to_owned(), value)
+    });
+    Parts {
+        ready: report.ready,
+        document: parts.collect(),
+    }
+}
+
+fn identity(identity: &Identity) -> Value {
+    let tmaas = identity.tmaas.clone().unwrap_or_default();
+    json!({
+        "pod": identity.pod,
+        "namespace": identity.namespace,
+        "microservice": identity.microservice,
+        "version": identity.version,
+        "container_id": identity.container_id,
+        "standalone": identity.standalone,
+        "nf_id": tmaas.nf_id,
+        "nf_type": tmaas.nf_type,
+        "nf_service_id": tmaas.nf_service_id,
+    })
+}
+
+fn settings(settings: &[Shown]) -> Value {
+    let rows = settings.iter().map(|setting| {
+        json!({
+            "name": setting.name,
+            "value": setting.value,
+            "source": setting.source.to_string(),
+        })
+    });
+    rows.collect()
+}
+
+/// Those that are not 0.
+fn counts(counts: impl Iterator<Item = (String, u64)>) -> Value {
+    let counts = counts.filter(|(_, n)| *n > 0);
+    Value::Object(counts.map(|(name, n)| (name, n.into())).collect())
+}
+
+/// A name from outside, on one line.
+fn name(bytes: &[u8]) -> String {
+    // Some more bytes than are shown: a character has at most four.
+    let head = bytes.get(..STATUS_NAME_BYTES + 4).unwrap_or(bytes);
+    let text = escaped(cut(&String::from_utf8_lossy(head), STATUS_NAME_BYTES));
+    match bytes.len() > STATUS_NAME_BYTES {
+        true => format!("{text}…"),
+        false => text,
+    }
+}
+
+#[cfg(test)]
+mod tests;
