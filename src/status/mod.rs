@@ -111,6 +111,7 @@ impl Status {
 
     /// The document, without the NATS connections.
     pub fn document(&self, shared: &Shared<'_>, now: Instant) -> Value {
+        let (totals, now_ms) = (Totals::read(&self.metrics), clock::now_ms());
         let parts = parts(shared.health, &self.metrics);
         let failure = shared.health.failure();
         let status = match (&failure, parts.ready) {
@@ -123,16 +124,16 @@ impl Status {
         let change_sets = json!(history.records().collect::<Vec<_>>());
         drop(history);
         json!({
-            "time": clock::now_ms(),
+            "time": now_ms,
             "status": status,
             "failure": failure,
             "cim": self.cim(now),
             "identity": identity(&self.sources.identity.load()),
             "logging_mode": shared.settings.load().cim.lmaas.logging_mode.name(),
             "parts": parts.document,
-            "totals": Totals::read(&self.metrics).document(),
+            "totals": totals.document(),
             "dropped": counts(dropped(&self.metrics)),
-            "rates": self.rates.document(),
+            "rates": self.rates.document(totals, now, now_ms),
             "backlogs": self.backlogs(),
             "containers": self.containers(),
             "change_sets": change_sets,

@@ -73,6 +73,9 @@ pub(super) fn each(counters: &IntCounterVec) -> impl Iterator<Item = (String, u6
     })
 }
 
+/// A step of less says nothing of a rate.
+const SHORTEST: Duration = Duration::from_secs(1);
+
 /// What came within one step.
 #[derive(Debug, Clone, Copy)]
 struct Point {
@@ -110,29 +113,38 @@ impl Rates {
 
     /// Adds a point; the oldest one goes when there are too many.
     pub fn add(&mut self, totals: Totals, now: Instant, now_ms: u64) {
+        if self.points.len() >= RATE_POINTS {
+            self.points.pop_front();
+        }
+        self.points.push_back(self.point(totals, now));
+        (self.until, self.until_ms, self.totals) = (now, now_ms, totals);
+    }
+
+    /// What came since the last point.
+    fn point(&self, totals: Totals, now: Instant) -> Point {
         let mut counts = [0; 4];
         for ((count, new), old) in counts.iter_mut().zip(totals.0).zip(self.totals.0) {
             *count = u32::try_from(new.saturating_sub(old)).unwrap_or(u32::MAX);
         }
-        if self.points.len() >= RATE_POINTS {
-            self.points.pop_front();
-        }
-        self.points.push_back(Point {
+        Point {
             took: now.saturating_duration_since(self.until),
             counts,
-        });
-        (self.until, self.until_ms, self.totals) = (now, now_ms, totals);
+        }
     }
 
-    /// The points, the oldest first: a list of seconds and one for each of what is counted.
-    pub fn document(&self) -> Value {
+    /// The points, the oldest first: a list of seconds and one for each of what is counted. The last one is the step that is under
+    /// way, unless that has just begun.
+    pub fn document(&self, totals: Totals, now: Instant, now_ms: u64) -> Value {
+        let last = Some(self.point(totals, now)).filter(|point| point.took >= SHORTEST);
+        let until_ms = last.map_or(self.until_ms, |_| now_ms);
+        let points: Vec<_> = self.points.iter().copied().chain(last).collect();
         let seconds = |point: &Point| (point.took.as_secs_f64() * 1000.0).round() / 1000.0;
         let mut members = Map::new();
-        members.insert("until".into(), self.until_ms.into());
-        let all: Vec<_> = self.points.iter().map(seconds).collect();
+        members.insert("until".into(), until_ms.into());
+        let all: Vec<_> = points.iter().map(seconds).collect();
         members.insert("seconds".into(), json!(all));
         for (n, name) in NAMES.iter().enumerate() {
-            let series: Vec<_> = self.points.iter().map(|p| p.counts.get(n)).collect();
+            let series: Vec<_> = points.iter().map(|point| point.counts.get(n)).collect();
             members.insert((*name).into(), json!(series));
         }
         Value::Object(members)
@@ -150,25 +162,25 @@ mod tests {
         let at = |step: usize| start + RATE_STEP * u32::try_from(step).unwrap();
         let mut rates = Rates::new(Totals([5, 0, 0, 0]), start, 1000);
         assert_eq!(rates.due(), at(1));
+        let soon = start + SHORTEST / 2;
         assert_eq!(
-            rates.document(),
+            rates.document(Totals([6, 0, 0, 0]), soon, 1500),
             json!({"until": 1000, "seconds": [], "lines": [], "events": [], "change_sets": [], "dropped": []})
         );
         rates.add(Totals([12, 3, 1, 0]), at(1), 11_000);
         // A thread that was held up for a while.
-        rates.add(
-            Totals([12, 4, 1, 9]),
-            at(3) + Duration::from_millis(5),
-            31_005,
-        );
+        let late = at(3) + Duration::from_millis(5);
+        rates.add(Totals([12, 4, 1, 9]), late, 31_005);
+        let now = Totals([14, 4, 1, 9]);
         assert_eq!(
-            rates.document(),
-            json!({"until": 31_005, "seconds": [10.0, 20.005], "lines": [7, 0], "events": [3, 1], "change_sets": [1, 0], "dropped": [0, 9]})
+            rates.document(now, late + 2 * SHORTEST, 33_005),
+            json!({"until": 33_005, "seconds": [10.0, 20.005, 2.0], "lines": [7, 0, 2], "events": [3, 1, 0], "change_sets": [1, 0, 0], "dropped": [0, 9, 0]})
         );
         for step in 4..4 + RATE_POINTS {
             rates.add(Totals([step as u64 + 100, 4, 1, 9]), at(step), 0);
         }
-        let document = rates.document();
+        let last = at(3 + RATE_POINTS);
+        let document = rates.document(rates.totals, last, 0);
         let lines = document["lines"].as_array().unwrap();
         assert_eq!(lines.len(), RATE_POINTS);
         assert_eq!((&lines[0], &lines[1]), (&json!(92), &json!(1)));
@@ -179,7 +191,7 @@ mod tests {
         let start = Instant::now();
         let mut rates = Rates::new(Totals([5, 0, 0, 0]), start, 0);
         rates.add(Totals([0, u64::MAX, 0, 0]), start, 0);
-        let document = rates.document();
+        let document = rates.document(Totals::default(), start, 0);
         assert_eq!(document["lines"], json!([0]));
         assert_eq!(document["events"], json!([u32::MAX]));
         assert_eq!(document["seconds"], json!([0.0]));

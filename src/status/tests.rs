@@ -95,10 +95,14 @@ fn a_point_is_added_once_a_step() {
     bench.status.metrics.lines_in.inc_by(3);
     let due = bench.start + RATE_STEP;
     assert_eq!(bench.status.tick(bench.start), due);
-    assert_eq!(points(&bench), json!([]));
+    assert_eq!(points(&bench), json!([3]), "the step under way");
     assert_eq!(bench.status.tick(due), due + RATE_STEP);
     assert_eq!(bench.status.tick(due), due + RATE_STEP);
-    assert_eq!(points(&bench), json!([3]));
+    assert_eq!(
+        points(&bench),
+        json!([3]),
+        "the document is of the same moment"
+    );
     assert_eq!(bench.document()["totals"]["lines"], 3);
 }
 
