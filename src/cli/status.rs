@@ -539,7 +539,7 @@ fn name(value: &Value) -> String {
 
 fn rate(rate: f64) -> String {
     match rate {
-        r if r == 0.0 => "0".to_owned(),
+        0.0 => "0".to_owned(),
         r if r < 10.0 => format!("{r:.1}"),
         r => format!("{r:.0}"),
     }

@@ -225,7 +225,7 @@ struct SecretArgs {
         value_name = "FILE"
     )]
     nats_auth_file: Option<String>,
-    /// File with the token for /varz, /connz and /subsz; without it they are for loopback alone
+    /// File with the token for /, /status, /varz, /connz and /subsz; without it they are for loopback alone
     #[arg(
         long,
         env = "CIM_MONITOR_TOKEN_FILE",
