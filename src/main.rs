@@ -5,7 +5,9 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use cim::chain::chain;
-use cim::cli::{self, Action, Exit, check, emit, health, history, journal, start::Start, status, tail};
+use cim::cli::{
+    self, Action, Exit, check, emit, health, history, journal, start::Start, status, tail,
+};
 use cim::daemon::{Daemon, End};
 use cim::identity::Host;
 

@@ -9,6 +9,7 @@ mod rates;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
+use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use crate::change_set::history::History;
@@ -123,66 +124,93 @@ impl Status {
         let history = history.unwrap_or_else(PoisonError::into_inner);
         let change_sets = json!(history.records().collect::<Vec<_>>());
         drop(history);
-        json!({
-            "time": now_ms,
-            "status": status,
-            "failure": failure,
-            "cim": self.cim(now),
-            "identity": identity(&self.sources.identity.load()),
-            "logging_mode": shared.settings.load().cim.lmaas.logging_mode.name(),
-            "parts": parts.document,
-            "totals": totals.document(),
-            "dropped": counts(dropped(&self.metrics)),
-            "rates": self.rates.document(totals, now, now_ms),
-            "backlogs": self.backlogs(),
-            "containers": self.containers(),
-            "change_sets": change_sets,
-            "event_subscriptions": self.metrics.notifications.subscriptions.get(),
-            "settings": {
-                "origin": shared.settings.origin(),
-                "cim": settings(&self.sources.fixed.settings),
-                "cim.json": settings(&shared.settings.cim_members()),
-                "common-infra.json": settings(&shared.settings.infra_members()),
-            },
-            "log": self.log(),
-        })
+        object(vec![
+            ("time", json(&now_ms)),
+            ("status", json(&status)),
+            ("failure", json(&failure)),
+            ("cim", self.cim(now)),
+            ("identity", identity(&self.sources.identity.load())),
+            (
+                "logging_mode",
+                json(&shared.settings.load().cim.lmaas.logging_mode.name()),
+            ),
+            ("parts", Value::Object(parts.document)),
+            ("totals", totals.document()),
+            ("dropped", counts(dropped(&self.metrics))),
+            ("rates", self.rates.document(totals, now, now_ms)),
+            ("backlogs", self.backlogs()),
+            ("containers", self.containers()),
+            ("change_sets", change_sets),
+            (
+                "event_subscriptions",
+                json(&self.metrics.notifications.subscriptions.get()),
+            ),
+            (
+                "settings",
+                object(vec![
+                    ("origin", json(&shared.settings.origin())),
+                    ("cim", settings(&self.sources.fixed.settings)),
+                    ("cim.json", settings(&shared.settings.cim_members())),
+                    (
+                        "common-infra.json",
+                        settings(&shared.settings.infra_members()),
+                    ),
+                ]),
+            ),
+            ("log", self.log()),
+        ])
     }
 
     fn cim(&self, now: Instant) -> Value {
         let fixed = &self.sources.fixed;
         let usage = ProcessUsage::read().unwrap_or_default();
-        json!({
-            "name": "cim",
-            "version": env!("CARGO_PKG_VERSION"),
-            "started": self.started_ms,
-            "uptime_seconds": now.saturating_duration_since(self.started).as_secs(),
-            "nats": fixed.nats,
-            "nats_external": fixed.nats_external,
-            "rest": fixed.rest,
-            "log_dir": fixed.log_dir,
-            "state_dir": fixed.state_dir,
-            "resident_bytes": usage.resident_bytes,
-            "cpu_seconds": usage.cpu_seconds,
-        })
+        object(vec![
+            ("name", json(&"cim")),
+            ("version", json(&env!("CARGO_PKG_VERSION"))),
+            ("started", json(&self.started_ms)),
+            (
+                "uptime_seconds",
+                json(&now.saturating_duration_since(self.started).as_secs()),
+            ),
+            ("nats", json(&fixed.nats)),
+            ("nats_external", json(&fixed.nats_external)),
+            ("rest", json(&fixed.rest)),
+            ("log_dir", json(&fixed.log_dir)),
+            ("state_dir", json(&fixed.state_dir)),
+            ("resident_bytes", json(&usage.resident_bytes)),
+            ("cpu_seconds", json(&usage.cpu_seconds)),
+        ])
     }
 
     fn backlogs(&self) -> Value {
         let (events, remote) = (&self.metrics.events, &self.metrics.remote);
-        json!({
-            "journal": {
-                "records": events.journal_records.get(),
-                "bytes": events.journal_bytes.get(),
-                "bytes_max": self.sources.fixed.journal_bytes_max,
-                "oldest_seconds": events.journal_oldest.seconds(),
-            },
-            "log_lines": {
-                "records": remote.backlog_lines.get(),
-                "bytes": remote.backlog_bytes.get(),
-                "oldest_seconds": remote.backlog_oldest.seconds(),
-                "lost": each(&remote.backlog_lost).map(|(_, n)| n).sum::<u64>(),
-            },
-            "set_aside": each(&events.set_aside).map(|(_, n)| n).sum::<u64>(),
-        })
+        object(vec![
+            (
+                "journal",
+                object(vec![
+                    ("records", json(&events.journal_records.get())),
+                    ("bytes", json(&events.journal_bytes.get())),
+                    ("bytes_max", json(&self.sources.fixed.journal_bytes_max)),
+                    ("oldest_seconds", json(&events.journal_oldest.seconds())),
+                ]),
+            ),
+            (
+                "log_lines",
+                object(vec![
+                    ("records", json(&remote.backlog_lines.get())),
+                    ("bytes", json(&remote.backlog_bytes.get())),
+                    ("oldest_seconds", json(&remote.backlog_oldest.seconds())),
+                    (
+                        "lost",
+                        json(&each(&remote.backlog_lost).map(|(_, n)| n).sum::<u64>()),
+                    ),
+                ]),
+            ),
+            (
+                "set_aside",
+                json(&each(&events.set_aside).map(|(_, n)| n).sum::<u64>()),
+            ),
+        ])
     }
 
     fn containers(&self) -> Value {
@@ -190,19 +218,19 @@ impl Status {
         let shown: Vec<_> = last
             .iter()
             .map(|(container, passed)| {
-                json!({
-                    "name": name(&container.name),
-                    "id": name(&container.id),
-                    "lines": passed.lines,
-                    "last": passed.last_ms,
-                    "file": format!("{}.log", container.stem),
-                    "file_state": passed.file.label(),
-                    "file_lines": passed.written,
-                    "file_bytes": passed.file_bytes,
-                })
+                object(vec![
+                    ("name", json(&name(&container.name))),
+                    ("id", json(&name(&container.id))),
+                    ("lines", json(&passed.lines)),
+                    ("last", json(&passed.last_ms)),
+                    ("file", json(&format!("{}.log", container.stem))),
+                    ("file_state", json(&passed.file.label())),
+                    ("file_lines", json(&passed.written)),
+                    ("file_bytes", json(&passed.file_bytes)),
+                ])
             })
             .collect();
-        json!({"total": all, "shown": shown})
+        object(vec![("total", json(&all)), ("shown", Value::Array(shown))])
     }
 
     fn log(&self) -> Value {
@@ -213,9 +241,19 @@ impl Status {
                 let (time, text) = rest.split_once(" -> [")?;
                 // A line that was cut has no end.
                 let text = text.strip_suffix(']').unwrap_or(text);
-                Some(json!({"level": level, "time": format!("{time}Z"), "text": text}))
+                Some(object(vec![
+                    ("level", json(&level)),
+                    ("time", json(&format!("{time}Z"))),
+                    ("text", json(&text)),
+                ]))
             };
-            split().unwrap_or_else(|| json!({"level": "", "time": "", "text": line}))
+            split().unwrap_or_else(|| {
+                object(vec![
+                    ("level", json(&"")),
+                    ("time", json(&"")),
+                    ("text", json(&line)),
+                ])
+            })
         });
         lines.collect()
     }
@@ -246,11 +284,11 @@ pub fn report(health: &Health, metrics: &Metrics) -> Report {
 pub fn parts(health: &Health, metrics: &Metrics) -> Parts {
     let report = report(health, metrics);
     let parts = report.parts.into_iter().map(|part| {
-        let value = json!({
-            "state": part.state.label(),
-            "needed": part.part.is_needed(),
-            "reason": part.reason,
-        });
+        let value = object(vec![
+            ("state", json(&part.state.label())),
+            ("needed", json(&part.part.is_needed())),
+            ("reason", json(&part.reason)),
+        ]);
         (part.part.name().to_owned(), value)
     });
     Parts {
@@ -259,28 +297,42 @@ pub fn parts(health: &Health, metrics: &Metrics) -> Parts {
     }
 }
 
+/// One function for all objects: `json!` would make the code of each anew.
+fn object(members: Vec<(&str, Value)>) -> Value {
+    let members = members.into_iter();
+    Value::Object(
+        members
+            .map(|(name, value)| (name.to_owned(), value))
+            .collect(),
+    )
+}
+
+fn json(value: &(impl Serialize + ?Sized)) -> Value {
+    json!(value)
+}
+
 fn identity(identity: &Identity) -> Value {
     let tmaas = identity.tmaas.clone().unwrap_or_default();
-    json!({
-        "pod": identity.pod,
-        "namespace": identity.namespace,
-        "microservice": identity.microservice,
-        "version": identity.version,
-        "container_id": identity.container_id,
-        "standalone": identity.standalone,
-        "nf_id": tmaas.nf_id,
-        "nf_type": tmaas.nf_type,
-        "nf_service_id": tmaas.nf_service_id,
-    })
+    object(vec![
+        ("pod", json(&identity.pod)),
+        ("namespace", json(&identity.namespace)),
+        ("microservice", json(&identity.microservice)),
+        ("version", json(&identity.version)),
+        ("container_id", json(&identity.container_id)),
+        ("standalone", json(&identity.standalone)),
+        ("nf_id", json(&tmaas.nf_id)),
+        ("nf_type", json(&tmaas.nf_type)),
+        ("nf_service_id", json(&tmaas.nf_service_id)),
+    ])
 }
 
 fn settings(settings: &[Shown]) -> Value {
     let rows = settings.iter().map(|setting| {
-        json!({
-            "name": setting.name,
-            "value": setting.value,
-            "source": setting.source.to_string(),
-        })
+        object(vec![
+            ("name", json(&setting.name)),
+            ("value", json(&setting.value)),
+            ("source", json(&setting.source.to_string())),
+        ])
     });
     rows.collect()
 }
