@@ -839,3 +839,26 @@ pub const STATUS_NAME_BYTES: usize = 128;
 pub const STATUS_CONNECTIONS: usize = 32;
 /// Bytes of the document that `cim status` takes: all of the above, a hundred change sets and every setting have some 100 KiB.
 pub const STATUS_BYTES: u64 = 2 << 20;
+/// Time for one probe of `cim doctor`, from the start.
+pub const DOCTOR_TIME: Duration = Duration::from_secs(12);
+/// Time for `cim doctor` to learn from Kubernetes who the pod is: what depends on it has this much more.
+pub const DOCTOR_LEARN_TIME: Duration = Duration::from_secs(8);
+/// Time for one connection that `cim doctor` makes, and for one answer of etcd.
+pub const DOCTOR_CONNECT_TIME: Duration = Duration::from_secs(2);
+/// Time for a broker to tell `cim doctor` of its cluster: a name to be found, a TLS handshake, SASL.
+pub const DOCTOR_KAFKA_TIME: Duration = Duration::from_secs(6);
+const _: () = assert!(
+    DOCTOR_KAFKA_TIME.as_secs() + 2 * DOCTOR_CONNECT_TIME.as_secs() < DOCTOR_TIME.as_secs(),
+    "a probe that fails in time says why, one that does not only says that"
+);
+/// Findings of one probe that are told: one for each address of a list, a few besides.
+pub const DOCTOR_FINDINGS: usize = 2 * CONFIG_ADDRESSES;
+/// Bytes that must be free in a directory for `cim doctor` to find it good: less is full in the next minute.
+pub const DOCTOR_FREE_BYTES: u64 = 16 << 20;
+
+/// Bytes of a change set that `cim change-set` puts: etcd takes 1.5 MiB a request (`--max-request-bytes`), in base64 and with its key.
+pub const CHANGE_SET_BYTES: usize = 1 << 20;
+/// Change sets, and commits, that `cim change-set list` shows.
+pub const CHANGE_SETS_LISTED: usize = 1000;
+/// Revisions that `cim change-set put` tries when others take them at the same time.
+pub const CHANGE_SET_REVISIONS_TRIED: u32 = 8;

@@ -6,10 +6,13 @@ use std::process::ExitCode;
 
 use cim::chain::chain;
 use cim::cli::{
-    self, Action, Exit, check, emit, health, history, journal, start::Start, status, tail,
+    self, Action, Exit, check, doctor, emit, health, history, journal, start::Start, status, tail,
+    terminal,
 };
 use cim::daemon::{Daemon, End};
 use cim::identity::Host;
+use cim::options::Given;
+use cim::threads::probes;
 
 fn main() -> ExitCode {
     match cli::parse(std::env::args_os()) {
@@ -30,6 +33,7 @@ fn main() -> ExitCode {
                 Exit::Failed
             })
         }
+        Ok(Action::Doctor(given, json)) => examine(&given, json),
         Ok(Action::Emit(args)) => {
             let lost = |error: emit::EmitError| {
                 complain(&error);
@@ -90,6 +94,28 @@ fn run(start: Start) -> ExitCode {
             code(Exit::Failed)
         }
     }
+}
+
+fn examine(given: &Given, json: bool) -> ExitCode {
+    let mut findings = Vec::new();
+    let mut out = std::io::stdout();
+    let colours = terminal::colours();
+    // A reader that has gone away has seen enough; the exit code is for others.
+    probes::run(doctor::probes(given, &Host::read()), |finding| {
+        if !json {
+            let _ = out.write_all(doctor::line(&finding, colours).as_bytes());
+        }
+        findings.push(finding);
+    });
+    let text = match json {
+        true => doctor::as_json(&findings),
+        false => doctor::verdict(&findings),
+    };
+    let _ = out.write_all(text.as_bytes());
+    code(match doctor::is_good(&findings) {
+        true => Exit::Done,
+        false => Exit::Failed,
+    })
 }
 
 fn ended<E: Error>(result: Result<(), E>, exit: impl Fn(&E) -> Exit) -> ExitCode {

@@ -357,7 +357,7 @@ impl Worker {
         let identity = self.k.identity.load();
         if identity.topogw_fqdn.is_some() {
             self.want_common_infra();
-        } else if cluster_role(&identity).is_some() {
+        } else if identity.cluster_role().is_some() {
             self.schedule.want(Step::ClusterRole, now);
         } else if self.k.settings.lacks_infra() {
             log::warn!(
@@ -452,7 +452,7 @@ impl Worker {
 
     fn learn_cluster_role(&mut self) -> Result<(), Failure> {
         let mut identity = Identity::clone(&self.k.identity.load());
-        let Some(name) = cluster_role(&identity) else {
+        let Some(name) = identity.cluster_role() else {
             return Ok(());
         };
         let read = self.k.client.get_cluster_role(&name, self.time());
@@ -532,10 +532,4 @@ impl From<KubeError> for Failure {
             text: error.to_string(),
         }
     }
-}
-
-/// The ClusterRole that says where TMaaS is.
-fn cluster_role(identity: &Identity) -> Option<String> {
-    let xgvela_id = identity.tmaas.as_ref()?.xgvela_id.as_str();
-    (!xgvela_id.is_empty()).then(|| format!("{xgvela_id}-xgvela"))
 }

@@ -14,6 +14,7 @@ pub mod log_sender;
 pub mod nats_client;
 pub mod nats_server;
 pub mod nats_subscriptions;
+pub mod probes;
 pub mod signals;
 pub mod spawn;
 pub mod stdout_writer;

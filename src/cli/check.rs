@@ -13,6 +13,10 @@ pub struct Report {
     pub text: String,
     /// Nothing is wrong.
     pub good: bool,
+    /// What is wrong.
+    pub errors: Vec<String>,
+    /// What is worth a look.
+    pub warnings: Vec<String>,
 }
 
 /// Checks everything that `given` and the files it names say.
@@ -61,6 +65,8 @@ pub fn check(given: &Given, host: &Host) -> Report {
     Report {
         good: errors.is_empty(),
         text: page.0,
+        errors,
+        warnings,
     }
 }
 

@@ -2,6 +2,7 @@
 
 pub mod check;
 mod client;
+pub mod doctor;
 pub mod emit;
 pub mod health;
 pub mod history;
@@ -10,12 +11,14 @@ mod show;
 pub mod start;
 pub mod status;
 pub mod tail;
+pub mod terminal;
 
 use std::ffi::OsString;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::options::{Given, OptionArgs};
+use doctor::DoctorArgs;
 use emit::EmitArgs;
 use health::HealthArgs;
 use history::HistoryArgs;
@@ -92,6 +95,8 @@ enum Command {
     Run(Box<OptionArgs>),
     /// Check all settings and print what is in force and from where; exit 1 on an error
     Check(Box<OptionArgs>),
+    /// Look whether what CIM needs is there (etcd, Kafka, ports, directories, rights, …), and say what to do; exit 1 when not
+    Doctor(Box<DoctorArgs>),
     /// Publish to a running CIM as an application would
     Emit(EmitArgs),
     /// Print what passes on a subject of a running CIM
@@ -112,6 +117,8 @@ pub enum Action {
     Run(Given),
     /// `cim check`.
     Check(Given),
+    /// `cim doctor`; the findings as JSON.
+    Doctor(Given, bool),
     /// `cim emit`.
     Emit(EmitArgs),
     /// `cim tail`.
@@ -139,6 +146,7 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Action, clap::E
     Ok(match command {
         Command::Run(_) => Action::Run(Given::from_matches(matches)),
         Command::Check(_) => Action::Check(Given::from_matches(matches)),
+        Command::Doctor(args) => Action::Doctor(Given::from_matches(matches), args.json),
         Command::Emit(args) => Action::Emit(args),
         Command::Tail(args) => Action::Tail(args),
         Command::History(args) => Action::History(args),

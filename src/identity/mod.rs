@@ -106,6 +106,12 @@ impl Host {
 }
 
 impl Identity {
+    /// The ClusterRole that says where TMaaS is.
+    pub fn cluster_role(&self) -> Option<String> {
+        let xgvela_id = self.tmaas.as_ref()?.xgvela_id.as_str();
+        (!xgvela_id.is_empty()).then(|| format!("{xgvela_id}-xgvela"))
+    }
+
     /// Who this process is, and what had to be changed or made up for it.
     pub fn of_process(options: &Options) -> (Self, Vec<String>) {
         Self::resolve(&options.names, &Host::read())

@@ -27,7 +27,7 @@ pub use consumer::{Consumer, Failure, Polled, Record, is_caught};
 pub use error::{ConfigError, OptionError, Reason, RequestError, SendError, Verdict};
 pub use hold::{Hold, Holding};
 pub use ledger::Ledger;
-pub use producer::{Delivery, Outcome, Producer};
+pub use producer::{Cluster, Delivery, Outcome, Producer};
 pub use start::{Known, Offsets, Start};
 
 /// The topic of log lines.

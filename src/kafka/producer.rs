@@ -36,6 +36,15 @@ pub enum Outcome {
     Retry(Reason),
 }
 
+/// What a cluster says of itself.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Cluster {
+    /// Host and port of each broker, as the brokers are to be reached.
+    pub brokers: Vec<(String, i32)>,
+    /// The topics that this client may know of.
+    pub topics: Vec<String>,
+}
+
 /// A producer of librdkafka. Dropping it gives up what is on its way and waits for its threads.
 pub struct Producer {
     inner: BaseProducer<Reports>,
@@ -264,6 +273,35 @@ impl Producer {
             // A topic that is being made; or no broker, then it has taken its time.
             self.inner.poll(left.min(KAFKA_POLL_LAST));
         }
+    }
+
+    /// What the cluster says of itself within `wait`, which this blocks for at the most. Makes no topic.
+    ///
+    /// # Errors
+    /// No broker answers: what librdkafka said last.
+    pub fn look(&self, wait: Duration) -> Result<Cluster, String> {
+        let found = self.inner.client().fetch_metadata(None, wait);
+        // What librdkafka has to say of brokers that do not answer is heard here alone.
+        self.take(&mut Vec::new());
+        let found = found.map_err(|error| {
+            let words = &self.inner.context().words;
+            let last = words.last_error();
+            match last.is_empty() {
+                true => words.clean(&error.to_string()),
+                false => last,
+            }
+        })?;
+        let brokers = found.brokers().iter();
+        let topics = found.topics().iter();
+        Ok(Cluster {
+            brokers: brokers
+                .map(|broker| (broker.host().to_owned(), broker.port()))
+                .collect(),
+            topics: topics
+                .filter(|topic| topic.error().is_none() && !topic.partitions().is_empty())
+                .map(|topic| topic.name().to_owned())
+                .collect(),
+        })
     }
 
     /// The brokers that it was given, for the log.

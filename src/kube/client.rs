@@ -1,7 +1,7 @@
 //! The calls to the API server: the only file here, besides `tmaas.rs`, that sends anything. One call at a time; the socket is kept
 //! for the next one until [`Client::rest`].
 
-use std::fmt::Write;
+use std::fmt::{self, Write};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -14,7 +14,7 @@ use ureq::tls::{RootCerts, TlsConfig};
 use super::address::ServerAddress;
 use super::agent::{self, Agents, Closer};
 use super::error::{Cause, KubeError};
-use super::model::{ClusterRole, ConfigMap, Pod, PodPage};
+use super::model::{self, ClusterRole, ConfigMap, Pod, PodPage};
 use super::service_account::ServiceAccount;
 use crate::limits::{KUBE_ANSWER_BYTES, KUBE_PAGE_PODS, KUBE_PAGES};
 use crate::metrics::Metrics;
@@ -44,6 +44,30 @@ pub enum Created {
     New,
     /// There was one of this name already.
     Existed,
+}
+
+/// Something that a service account may be allowed to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Right<'a> {
+    /// `get`, `list`, …
+    pub verb: &'a str,
+    /// The API group; empty: the core.
+    pub group: &'a str,
+    /// In the plural.
+    pub resource: &'a str,
+    /// `None`: in all of them.
+    pub namespace: Option<&'a str>,
+}
+
+impl fmt::Display for Right<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.verb, self.resource)?;
+        match self.namespace {
+            Some(_) => Ok(()),
+            None if self.group.is_empty() => f.write_str(" in all namespaces"),
+            None => Ok(()),
+        }
+    }
 }
 
 /// One call: its verb is the label of the metric and the first word of its error.
@@ -245,6 +269,33 @@ impl Client {
                 time,
             },
             ClusterRole::parse,
+        )
+    }
+
+    /// Whether the service account has a right: a SelfSubjectAccessReview, which changes nothing.
+    ///
+    /// # Errors
+    /// See [`Cause`].
+    pub fn may(&self, right: &Right<'_>, time: Duration) -> Result<bool, KubeError> {
+        let review = json!({
+            "kind": "SelfSubjectAccessReview",
+            "apiVersion": "authorization.k8s.io/v1",
+            "spec": {"resourceAttributes": {
+                "namespace": right.namespace.unwrap_or_default(),
+                "verb": right.verb,
+                "group": right.group,
+                "resource": right.resource,
+            }},
+        });
+        self.run(
+            Call {
+                verb: "create",
+                what: format!("self subject access review ({right})"),
+                path: "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews".to_owned(),
+                body: Some(&review),
+                time,
+            },
+            model::allowed,
         )
     }
 

@@ -25,7 +25,7 @@ mod tmaas;
 
 pub use address::{AddressError, ServerAddress};
 pub use agent::Closer;
-pub use client::{Client, Created, Deleted};
+pub use client::{Client, Created, Deleted, Right};
 pub use collector::local_collector;
 pub use command::Command;
 pub use error::{Cause, KubeError, Recovery};

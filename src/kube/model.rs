@@ -121,6 +121,20 @@ impl ClusterRole {
     }
 }
 
+/// What a SelfSubjectAccessReview answers.
+pub(super) fn allowed(json: &[u8]) -> Result<bool, Cause> {
+    #[derive(Deserialize)]
+    struct Review {
+        status: Status,
+    }
+    #[derive(Deserialize)]
+    struct Status {
+        allowed: bool,
+    }
+    let review: Review = parse(json)?;
+    Ok(review.status.allowed)
+}
+
 #[derive(Deserialize)]
 struct RawPod {
     metadata: Option<RawMetadata>,

@@ -40,6 +40,25 @@ pub struct External {
     pub certificate: Option<(PathBuf, PathBuf)>,
 }
 
+impl External {
+    /// How a client of the crate `nats` gets in to `server`.
+    pub fn client_options(&self, server: &Server) -> nats::Options {
+        let options = match &server.login {
+            Login::None => nats::Options::new(),
+            Login::Token(token) => nats::Options::with_token(token.reveal()),
+            Login::User(user, password) => nats::Options::with_user_pass(user, password.reveal()),
+        };
+        let options = match &self.ca_file {
+            Some(file) => options.add_root_certificate(file),
+            None => options,
+        };
+        match &self.certificate {
+            Some((certificate, key)) => options.client_cert(certificate, key),
+            None => options,
+        }
+    }
+}
+
 impl Server {
     /// `None`: it is no address. User, password and token are percent-decoded.
     pub fn parse(text: &str) -> Option<Self> {

@@ -16,7 +16,7 @@ use super::gate::Gate;
 use crate::chain::chain;
 use crate::limits::{EXTERNAL_CONNECT_TIME, EXTERNAL_QUEUE};
 use crate::metrics::Metrics;
-use crate::nats::external::{External, Login, Server};
+use crate::nats::external::{External, Server};
 use crate::settings::problem;
 
 #[expect(
@@ -104,23 +104,11 @@ impl Link {
             server: server.url.clone(),
             source,
         };
-        let options = match &server.login {
-            Login::None => nats::Options::new(),
-            Login::Token(token) => nats::Options::with_token(token.reveal()),
-            Login::User(user, password) => nats::Options::with_user_pass(user, password.reveal()),
-        };
-        let options = match &external.ca_file {
-            Some(file) => options.add_root_certificate(file),
-            None => options,
-        };
-        let options = match &external.certificate {
-            Some((certificate, key)) => options.client_cert(certificate, key),
-            None => options,
-        };
         let (release, released) = bounded(0);
         let (said, gate) = (Arc::new(Said::default()), Arc::new(Gate::default()));
         let gate_subject = inbox();
-        let connection = options
+        let connection = external
+            .client_options(server)
             .with_name("cim")
             .max_reconnects(1)
             .reconnect_buffer_size(0)

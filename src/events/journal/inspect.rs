@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use super::cursor::{Cursor, Step};
 use super::disk::JournalDisk;
-use super::owner::owner_of;
+pub use super::owner::owner_of;
 use super::position::PositionFile;
 use super::recovery;
 use super::segment::{SEQ_MAX, Segment};
