@@ -851,6 +851,7 @@ const _: () = assert!(
     DOCTOR_KAFKA_TIME.as_secs() + 2 * DOCTOR_CONNECT_TIME.as_secs() < DOCTOR_TIME.as_secs(),
     "a probe that fails in time says why, one that does not only says that"
 );
+const _: () = assert!(DOCTOR_LEARN_TIME.as_secs() < DOCTOR_TIME.as_secs());
 /// Findings of one probe that are told: one for each address of a list, a few besides.
 pub const DOCTOR_FINDINGS: usize = 2 * CONFIG_ADDRESSES;
 /// Bytes that must be free in a directory for `cim doctor` to find it good: less is full in the next minute.

@@ -6,8 +6,8 @@ use std::process::ExitCode;
 
 use cim::chain::chain;
 use cim::cli::{
-    self, Action, Exit, check, doctor, emit, health, history, journal, start::Start, status, tail,
-    terminal,
+    self, Action, Exit, change_set, check, doctor, emit, health, history, journal, spool, start::Start,
+    status, tail, terminal,
 };
 use cim::daemon::{Daemon, End};
 use cim::identity::Host;
@@ -45,20 +45,24 @@ fn main() -> ExitCode {
         Ok(Action::Tail(args)) => ended(tail::run(&args), tail::TailError::exit),
         Ok(Action::History(args)) => ended(history::run(&args), history::HistoryError::exit),
         Ok(Action::Health(args)) => ended(health::run(&args), health::HealthError::exit),
-        Ok(Action::Status(args)) => match status::run(&args) {
-            Ok(ready) => code(if ready { Exit::Done } else { Exit::Failed }),
-            Err(e) => {
-                complain(&e);
-                code(e.exit())
-            }
-        },
-        Ok(Action::Journal(args)) => match journal::run(&args, &mut std::io::stdout().lock()) {
-            Ok(good) => code(if good { Exit::Done } else { Exit::Failed }),
-            Err(e) => {
-                complain(&e);
-                code(Exit::Failed)
-            }
-        },
+        Ok(Action::Status(args)) => answered(status::run(&args), status::StatusError::exit),
+        Ok(Action::Journal(args)) => {
+            answered(journal::run(&args, &mut std::io::stdout().lock()), |_| {
+                Exit::Failed
+            })
+        }
+        Ok(Action::Spool(args)) => ended(spool::run(&args, &mut std::io::stdout().lock()), |_| {
+            Exit::Failed
+        }),
+        Ok(Action::ChangeSet(args)) => answered(
+            change_set::run(&args, &mut std::io::stdout().lock()),
+            change_set::ChangeSetCliError::exit,
+        ),
+        Ok(Action::Print(text)) => {
+            // A reader that has gone away has seen enough.
+            let _ = std::io::stdout().write_all(&text);
+            code(Exit::Done)
+        }
         Err(e) => {
             // Help and version go to standard output, mistakes to standard error.
             let _ = e.print();
@@ -119,8 +123,14 @@ fn examine(given: &Given, json: bool) -> ExitCode {
 }
 
 fn ended<E: Error>(result: Result<(), E>, exit: impl Fn(&E) -> Exit) -> ExitCode {
+    answered(result.map(|()| true), exit)
+}
+
+/// With false the command has done what it was asked, and the answer is no.
+fn answered<E: Error>(result: Result<bool, E>, exit: impl Fn(&E) -> Exit) -> ExitCode {
     match result {
-        Ok(()) => code(Exit::Done),
+        Ok(true) => code(Exit::Done),
+        Ok(false) => code(Exit::Failed),
         Err(error) => {
             complain(&error);
             code(exit(&error))

@@ -52,6 +52,16 @@ fn root(etcd: &Etcd, path: &str, body: &serde_json::Value) -> serde_json::Value 
     answer.json()
 }
 
+/// What `cim doctor` says of etcd; its exit code.
+fn doctor(options: &Options, dir: &std::path::Path) -> (Option<i32>, String) {
+    let mut command = support::cim::command(options, dir, &dir.join("logs"));
+    let output = support::forks::output(command.arg("doctor")).unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    let lines = text.lines().filter(|line| line.contains("  etcd  "));
+    let lines: Vec<_> = lines.collect();
+    (output.status.code(), lines.join("\n"))
+}
+
 fn delivers(prefixes: &[(&str, &str)]) {
     let (mut etcd, app, dir) = (
         Etcd::start(),
@@ -68,6 +78,17 @@ fn delivers(prefixes: &[(&str, &str)]) {
         .env("CIM_APP_URL", app.url())
         .env("CIM_MICROSERVICE", "ms1")
         .env("MS_CONFIG_REVISION", "3");
+    let (code, text) = doctor(&options, dir.path());
+    assert_eq!(code, Some(0), "{text}");
+    assert!(text.contains("reads change-set/ns1/ms1/"), "{text}");
+    let whole = prefixes
+        .iter()
+        .any(|(prefix, _)| *prefix == "cim-position/ns1/");
+    assert_eq!(
+        text.contains("may not put CIM's position"),
+        !whole,
+        "{text}"
+    );
     let cim = Cim::start(options);
     app.reply_with(cim.nats, Reply::of(ReplyStatus::Success));
     cim.post("/api/v1/_operations/xgvela/register", b"{}");
@@ -112,4 +133,44 @@ fn with_etcd_a_user_that_may_touch_the_keys_of_the_contract_alone() {
 #[ignore = "integration"]
 fn with_etcd_a_user_that_may_write_commits_and_not_read_them() {
     delivers(&[("change-set/ns1/", "READ"), ("commit-config/ns1/", "WRITE")]);
+}
+
+#[test]
+#[ignore = "integration"]
+fn with_etcd_the_doctor_says_what_the_user_lacks() {
+    let (etcd, dir) = (Etcd::start(), tempfile::tempdir().unwrap());
+    let password = dir.path().join("password");
+    std::fs::write(&password, "s3cret\n").unwrap();
+    with_users(
+        &etcd,
+        &[("change-set/ns1/", "READ"), ("commit-config/ns1/", "READ")],
+    );
+    let nobody = Options::new()
+        .env("CIM_ETCD_URL", etcd.client_url())
+        .env("CIM_MICROSERVICE", "ms1");
+    let user = |name: &str| {
+        let user = nobody.clone().env("CIM_ETCD_USER", name);
+        user.env("CIM_ETCD_PASSWORD_FILE", &password)
+    };
+    for (options, words) in [
+        (&nobody, "set CIM_ETCD_USER and CIM_ETCD_PASSWORD_FILE"),
+        (&user("root"), "put CIM_ETCD_USER and the password"),
+        (&user("cim"), "readwrite of commit-config/ns1/ms1/"),
+        (
+            &user("cim")
+                .env("CIM_MICROSERVICE", "ms1")
+                .env("K8S_NAMESPACE", "ns2"),
+            "read of change-set/ns2/ms1/",
+        ),
+    ] {
+        let (code, text) = doctor(options, dir.path());
+        assert_eq!(code, Some(1), "{text}");
+        assert!(text.contains(words), "{words}: {text}");
+        assert!(
+            text.contains("etcd 3.") && !text.contains("s3cret"),
+            "{text}"
+        );
+    }
+    // Nothing was put by it.
+    assert!(root(&etcd, "kv/range", &json!({"key": base64(COMMIT)}))["kvs"].is_null());
 }

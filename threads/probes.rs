@@ -1,9 +1,9 @@
 //! Threads `probe`: one for each check of `cim doctor`. They run side by side, and none is waited for longer than its time.
 
-use std::sync::mpsc::RecvTimeoutError;
-use std::sync::mpsc::sync_channel;
 use std::thread::Builder;
 use std::time::Instant;
+
+use crossbeam_channel::{RecvTimeoutError, bounded};
 
 use crate::cli::doctor::{Finding, Out, Probe};
 use crate::limits::DOCTOR_FINDINGS;
@@ -14,7 +14,7 @@ pub fn run(probes: Vec<Probe>, mut each: impl FnMut(Finding)) {
     let start = Instant::now();
     let mut running = Vec::new();
     for probe in probes {
-        let (findings, found) = sync_channel(DOCTOR_FINDINGS);
+        let (findings, found) = bounded(DOCTOR_FINDINGS);
         let Probe { name, time, run } = probe;
         let started = Builder::new()
             .name("probe".into())

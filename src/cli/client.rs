@@ -30,16 +30,16 @@ pub struct ServerArgs {
     ///
     /// Without a login in it, and on this host: $CIM_NATS_USER with the password in $CIM_NATS_PASSWORD_FILE, or the token in
     /// $CIM_NATS_TOKEN_FILE, if they are set. Reserved characters in a login as %40 (@), %3A (:) and so on.
-    #[arg(long, value_name = "URL")]
+    #[arg(long, value_name = "URL", global = true)]
     pub server: Option<String>,
     /// Authorities (PEM) of the server's certificate, which must be for the host named in --server; nothing goes without TLS then
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", global = true)]
     pub ca_file: Option<PathBuf>,
     /// Certificate (PEM) to show to the server, with its key in --key-file
-    #[arg(long, value_name = "FILE", requires = "key_file")]
+    #[arg(long, value_name = "FILE", requires = "key_file", global = true)]
     pub cert_file: Option<PathBuf>,
     /// Private key (PEM) of --cert-file
-    #[arg(long, value_name = "FILE", requires = "cert_file")]
+    #[arg(long, value_name = "FILE", requires = "cert_file", global = true)]
     pub key_file: Option<PathBuf>,
 }
 

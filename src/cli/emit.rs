@@ -1,6 +1,9 @@
-//! `cim emit log`: publishes its arguments as one line, or standard input line by line, as a stock client does.
+//! `cim emit`: publishes what an application would, as a stock client does: log lines, events, answers to change sets.
 //!
-//! It ends with a `flush()`: CIM answers that only when all lines are stored, so exit code 0 means stored.
+//! It ends with a `flush()`: CIM answers that only when all is stored, so exit code 0 means stored.
+
+mod config;
+mod event;
 
 use std::io::{self, BufRead, Read};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -11,12 +14,16 @@ use flatbuffers::FlatBufferBuilder;
 
 use super::Exit;
 use super::client::{ConnectError, Connection, ServerArgs, Target};
+use crate::change_set::key::KeyError;
 use crate::limits::{EMIT_FLUSH_LINES, EMIT_NAME_BYTES, PAYLOAD_BYTES};
 use crate::wire::encode_log;
 
 /// `cim emit`.
 #[derive(Debug, Args)]
 pub struct EmitArgs {
+    /// The server.
+    #[command(flatten)]
+    pub server: ServerArgs,
     /// What to publish.
     #[command(subcommand)]
     pub what: Emit,
@@ -30,6 +37,14 @@ pub enum Emit {
     /// Exit codes: 0 CIM has stored all lines, or counted as dropped what it could not store; 1 standard input cannot be
     /// read, or the names are too long; 3 no server answers; 4 the connection was lost, and the last lines may not be stored.
     Log(EmitLogArgs),
+    /// Publish an event, or standard input as JSON Lines
+    ///
+    /// Exit code 0: CIM has stored all events, and delivers them. The others as for `cim emit log`.
+    Event(event::EmitEventArgs),
+    /// Publish an answer to a change set, as the application gives it on CONFIG
+    ///
+    /// Exit code 0: CIM has it. What it makes of it is in `cim history`.
+    Config(config::EmitConfigArgs),
 }
 
 /// `cim emit log`.
@@ -41,9 +56,6 @@ pub struct EmitLogArgs {
     /// Id of the container
     #[arg(long, value_name = "ID", default_value = "0000")]
     pub container_id: String,
-    /// The server.
-    #[command(flatten)]
-    pub server: ServerArgs,
     /// The line; `-` or nothing publishes standard input line by line
     #[arg(value_name = "WORDS")]
     pub words: Vec<String>,
@@ -57,16 +69,16 @@ pub enum EmitError {
     Connect(#[from] ConnectError),
     /// The connection broke before everything was acknowledged, or the server reported an error.
     #[error(
-        "{server} lost or refused the connection{reason}: {stored} lines are stored, of up to {unsure} more it is not known"
+        "{server} lost or refused the connection{reason}: {stored} messages are stored, of up to {unsure} more it is not known"
     )]
     Lost {
         /// Where, without credentials.
         server: String,
         /// What the server said last, as `: text`, or nothing.
         reason: String,
-        /// Lines that a flush acknowledged.
+        /// Messages that a flush acknowledged.
         stored: u64,
-        /// Lines published after it.
+        /// Those published after it.
         unsure: u64,
     },
     /// Standard input cannot be read.
@@ -85,6 +97,32 @@ pub enum EmitError {
         /// What they have.
         bytes: usize,
     },
+    /// A line of standard input is no event.
+    #[error("line {line} of standard input is no event: {reason}")]
+    Event {
+        /// Which, counted from 1.
+        line: u64,
+        /// Why not.
+        reason: String,
+    },
+    /// More than a message may have.
+    #[error("it has {bytes} bytes, {server} takes {most} at most")]
+    TooLarge {
+        /// Where, without credentials.
+        server: String,
+        /// What it has.
+        bytes: usize,
+        /// What it may have.
+        most: usize,
+    },
+    /// Not what a change set is called.
+    #[error("{key:?} is no key of a change set")]
+    Key {
+        /// What was given.
+        key: String,
+        /// Why it is none.
+        source: KeyError,
+    },
 }
 
 impl EmitError {
@@ -93,7 +131,11 @@ impl EmitError {
         match self {
             Self::Connect(error) => error.exit(),
             Self::Lost { .. } => Exit::Lost,
-            Self::Input { .. } | Self::Names { .. } => Exit::Failed,
+            Self::Input { .. }
+            | Self::Names { .. }
+            | Self::Event { .. }
+            | Self::TooLarge { .. }
+            | Self::Key { .. } => Exit::Failed,
         }
     }
 }
@@ -136,10 +178,11 @@ pub fn run(
     args: &EmitArgs,
     lost: impl Fn(EmitError) + Send + Sync + 'static,
 ) -> Result<(), EmitError> {
-    let Emit::Log(args) = &args.what;
-    let names = args.container.len() + args.container_id.len();
-    if names > EMIT_NAME_BYTES {
-        return Err(EmitError::Names { bytes: names });
+    if let Emit::Log(args) = &args.what {
+        let names = args.container.len() + args.container_id.len();
+        if names > EMIT_NAME_BYTES {
+            return Err(EmitError::Names { bytes: names });
+        }
     }
     let target = Target::new(&args.server, |name| std::env::var(name).ok())?;
     let server = target.shown();
@@ -149,13 +192,12 @@ pub fn run(
         server,
         connection: &connection,
         shared: &shared,
-        args,
         builder: FlatBufferBuilder::new(),
     };
-    match args.words.as_slice() {
-        [] => publisher.lines(io::stdin().lock())?,
-        [dash] if dash == "-" => publisher.lines(io::stdin().lock())?,
-        words => publisher.line(words.join(" ").as_bytes())?,
+    match &args.what {
+        Emit::Log(args) => publisher.log(args)?,
+        Emit::Event(args) => event::publish(args, &mut publisher)?,
+        Emit::Config(args) => config::publish(args, &mut publisher)?,
     }
     publisher.flush()?;
     // An -ERR stands before the PONG of the flush.
@@ -196,38 +238,58 @@ struct Publisher<'a> {
     server: &'a str,
     connection: &'a Connection,
     shared: &'a Shared,
-    args: &'a EmitLogArgs,
     builder: FlatBufferBuilder<'static>,
 }
 
 impl Publisher<'_> {
-    fn line(&mut self, line: &[u8]) -> Result<(), EmitError> {
-        encode_log(
-            self.args.container.as_bytes(),
-            self.args.container_id.as_bytes(),
-            line,
-            &mut self.builder,
-        );
-        self.connection
-            .publish("LOG", self.builder.finished_data())
-            .map_err(|_| self.lost())?;
-        let published = self.shared.published.fetch_add(1, Ordering::SeqCst) + 1;
-        if published.is_multiple_of(EMIT_FLUSH_LINES) {
-            self.flush()?;
+    fn log(&mut self, args: &EmitLogArgs) -> Result<(), EmitError> {
+        let words = match args.words.as_slice() {
+            [] => None,
+            [dash] if dash == "-" => None,
+            words => Some(words.join(" ")),
+        };
+        if let Some(line) = words {
+            return self.line(args, line.as_bytes());
         }
-        Ok(())
-    }
-
-    fn lines(&mut self, input: impl BufRead) -> Result<(), EmitError> {
-        let room = self.connection.max_payload().min(PAYLOAD_BYTES);
-        let mut lines = Lines::new(input, room.saturating_sub(2 * EMIT_NAME_BYTES).max(1));
+        let room = self.room().saturating_sub(2 * EMIT_NAME_BYTES).max(1);
+        let mut lines = Lines::new(io::stdin().lock(), room);
         let mut number = 0;
         while let Some(line) = lines.next().map_err(|source| EmitError::Input {
             line: number,
             source,
         })? {
-            self.line(line)?;
+            self.line(args, line)?;
             number += 1;
+        }
+        Ok(())
+    }
+
+    fn line(&mut self, args: &EmitLogArgs, line: &[u8]) -> Result<(), EmitError> {
+        let (name, id) = (args.container.as_bytes(), args.container_id.as_bytes());
+        encode_log(name, id, line, &mut self.builder);
+        self.publish("LOG", self.builder.finished_data())
+    }
+
+    /// Bytes of a payload at most.
+    fn room(&self) -> usize {
+        self.connection.max_payload().min(PAYLOAD_BYTES)
+    }
+
+    fn publish(&self, subject: &str, payload: &[u8]) -> Result<(), EmitError> {
+        let most = self.room();
+        if payload.len() > most {
+            return Err(EmitError::TooLarge {
+                server: self.server.to_owned(),
+                bytes: payload.len(),
+                most,
+            });
+        }
+        self.connection
+            .publish(subject, payload)
+            .map_err(|_| self.lost())?;
+        let published = self.shared.published.fetch_add(1, Ordering::SeqCst) + 1;
+        if published.is_multiple_of(EMIT_FLUSH_LINES) {
+            self.flush()?;
         }
         Ok(())
     }
@@ -331,13 +393,13 @@ mod tests {
         let port = free.local_addr().unwrap().port();
         drop(free);
         let args = EmitArgs {
+            server: ServerArgs {
+                server: Some(format!("nats://user:secret@127.0.0.1:{port}")),
+                ..ServerArgs::default()
+            },
             what: Emit::Log(EmitLogArgs {
                 container: "c".into(),
                 container_id: "i".into(),
-                server: ServerArgs {
-                    server: Some(format!("nats://user:secret@127.0.0.1:{port}")),
-                    ..ServerArgs::default()
-                },
                 words: vec!["x".into()],
             }),
         };

@@ -1,7 +1,7 @@
 //! `cim journal`: what the journal of events holds. Reads its files; changes nothing, whether a CIM runs on them or not.
 
 use std::fmt::Write as _;
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
@@ -9,10 +9,11 @@ use chrono::{DateTime, SecondsFormat};
 use clap::{Args, Subcommand};
 
 use super::show::{event_json, json_text, json_value};
-use crate::events::journal::Kind;
+use super::terminal::Bar;
 use crate::events::journal::inspect::{Item, Seen, SegmentSeen};
+use crate::events::journal::{FRAME_BYTES, Kind};
 use crate::limits::{JOURNAL_SHOWN, JOURNAL_SHOWN_DAMAGE};
-use crate::options::{self, Given};
+use crate::options::{self, Given, Paths};
 use crate::wire::Event;
 
 /// `cim journal`.
@@ -49,7 +50,7 @@ enum JournalCommand {
 
 /// Where the journal is, as `cim run` finds it.
 #[derive(Debug, Args)]
-struct Place {
+pub(super) struct Place {
     /// Directory of the event journal and of offsets [default: <log dir>/.cim]
     #[arg(
         long,
@@ -69,15 +70,22 @@ struct Place {
 pub const JOURNAL_DIR: &str = "journal";
 
 impl Place {
+    /// The journal's.
     fn dir(&self) -> PathBuf {
+        self.paths().state_dir.join(JOURNAL_DIR)
+    }
+
+    /// All that `cim run` would use.
+    pub(super) fn paths(&self) -> Paths {
         let given = [
             ("CIM_STATE_DIR", &self.state_dir),
             ("CIM_LOG_DIR", &self.log_dir),
             ("K8S_POD_ID", &self.pod_id),
         ];
         let given = given.map(|(name, value)| (name, value.as_deref().unwrap_or_default()));
-        let resolved = options::resolve(&Given::from_environment(given));
-        resolved.options.paths.state_dir.join(JOURNAL_DIR)
+        options::resolve(&Given::from_environment(given))
+            .options
+            .paths
     }
 }
 
@@ -125,19 +133,47 @@ fn look(dir: &Path) -> Result<Seen, JournalCliError> {
     })
 }
 
+/// For all of `segments`.
+fn bar<'a>(
+    what: &'static str,
+    segments: impl IntoIterator<Item = &'a SegmentSeen>,
+    on: bool,
+) -> Bar {
+    let bytes = segments.into_iter().map(|segment| segment.bytes);
+    Bar::new(what, bytes.sum(), on)
+}
+
+/// As [`Seen::walk`]; `bar` is told of what passes.
+fn pass(
+    seen: &Seen,
+    segment: &SegmentSeen,
+    bar: &mut Bar,
+    each: &mut dyn FnMut(Item<'_>) -> ControlFlow<()>,
+) -> io::Result<bool> {
+    seen.walk(segment, &mut |item| {
+        bar.advance(match &item {
+            Item::Record { payload, .. } => (FRAME_BYTES + payload.len()) as u64,
+            Item::Bad(piece) => piece.end - piece.start,
+        });
+        each(item)
+    })
+}
+
 fn walk(
     seen: &Seen,
     segment: &SegmentSeen,
+    bar: &mut Bar,
     each: &mut dyn FnMut(Item<'_>) -> ControlFlow<()>,
 ) -> Result<bool, JournalCliError> {
-    let walked = seen.walk(segment, each);
+    let walked = pass(seen, segment, bar, each);
     walked.map_err(|source| JournalCliError::Segment {
         name: segment.name.clone(),
         source,
     })
 }
 
-fn time(ms: u64) -> String {
+/// A time as RFC 3339 has it.
+pub(super) fn time(ms: u64) -> String {
     let time = i64::try_from(ms)
         .ok()
         .and_then(DateTime::from_timestamp_millis);
@@ -172,9 +208,11 @@ fn list(seen: &Seen, out: &mut dyn Write) -> Result<(), JournalCliError> {
         "SEGMENT", "EVENTS", "BYTES", "FROM", "TO", "FIRST STORED", "LAST STORED"
     );
     let (mut segments, mut bytes, mut waiting) = (0_u64, 0, 0);
-    for segment in seen.segments() {
+    let all: Vec<_> = seen.segments().collect();
+    let mut bar = bar("journal", &all, !io::stdout().is_terminal());
+    for segment in all {
         let mut tally = Tally::default();
-        let there = walk(seen, &segment, &mut |item| {
+        let there = walk(seen, &segment, &mut bar, &mut |item| {
             if let Item::Record { seq, time_ms, .. } = item {
                 tally.records += 1;
                 tally.waiting += u64::from(seq > seen.acked);
@@ -225,11 +263,14 @@ fn show(seen: &Seen, from: u64, count: u64, out: &mut dyn Write) -> Result<(), J
     let begin = segments.partition_point(|segment| segment.first <= from);
     let mut left = count;
     let mut line = String::new();
-    for segment in segments.iter().skip(begin.saturating_sub(1)) {
+    let segments = segments.get(begin.saturating_sub(1)..).unwrap_or_default();
+    // Two that write to one terminal would be in each other's way.
+    let mut bar = bar("journal", segments, !io::stdout().is_terminal());
+    for segment in segments {
         if left == 0 {
             break;
         }
-        walk(seen, segment, &mut |item| {
+        walk(seen, segment, &mut bar, &mut |item| {
             let Item::Record { seq, .. } = item else {
                 return ControlFlow::Continue(());
             };
@@ -310,10 +351,11 @@ fn verify(seen: &Seen, out: &mut dyn Write) -> Result<bool, JournalCliError> {
             text.push('\n');
         }
     };
+    let mut bar = bar("verify", &segments, true);
     for (n, segment) in segments.iter().enumerate() {
         let is_last = n + 1 == segments.len();
         let mut end = None;
-        let walked = seen.walk(segment, &mut |item| {
+        let walked = pass(seen, segment, &mut bar, &mut |item| {
             match item {
                 Item::Record { seq, .. } => {
                     if let Some(bad) = end.take() {
@@ -351,6 +393,7 @@ fn verify(seen: &Seen, out: &mut dyn Write) -> Result<bool, JournalCliError> {
             None => {}
         }
     }
+    drop(bar);
     let more = wrong - wrong.min(JOURNAL_SHOWN_DAMAGE);
     if more > 0 {
         let _ = writeln!(text, "and {more} more");

@@ -1,13 +1,17 @@
 //! The command line: `cim` is `cim run`.
 
+pub mod change_set;
 pub mod check;
 mod client;
+pub mod complete;
 pub mod doctor;
 pub mod emit;
 pub mod health;
+mod filter;
 pub mod history;
 pub mod journal;
 mod show;
+pub mod spool;
 pub mod start;
 pub mod status;
 pub mod tail;
@@ -18,12 +22,15 @@ use std::ffi::OsString;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::options::{Given, OptionArgs};
+use change_set::ChangeSetArgs;
+use complete::CompletionArgs;
 use doctor::DoctorArgs;
 use emit::EmitArgs;
 use health::HealthArgs;
 use history::HistoryArgs;
 use journal::JournalArgs;
 use status::StatusArgs;
+use spool::SpoolArgs;
 use tail::TailArgs;
 
 /// How the process ends.
@@ -32,15 +39,17 @@ use tail::TailArgs;
 pub enum Exit {
     /// Done; for `run`: stopped in order, everything accepted is stored.
     Done = 0,
-    /// CIM could not start (an address in use, …), `check` found an error, `health` a CIM that is not well, `status` one that is not ready,
-    /// or `journal` no journal or damage in it.
+    /// The answer is no: CIM could not start (an address in use, …), a look found something bad, a change set failed, an input or
+    /// output cannot be used.
     Failed = 1,
     /// A command line or a setting that cannot be used. clap's own code for it.
     Usage = 2,
-    /// `emit`, `tail`, `history`, `health`, `status`: no CIM answers.
+    /// Nobody answers: no CIM; for `change-set` no etcd.
     NoServer = 3,
-    /// `emit`, `tail`: the connection was lost; what was published last may not be stored.
+    /// The connection was lost; what was published last may not be stored.
     Lost = 4,
+    /// What was waited for did not come in time.
+    TimedOut = 5,
     /// `run`: a thread of CIM ended unasked or not in time; the reason is on standard error.
     Broken = 70,
 }
@@ -53,22 +62,28 @@ Examples:
   cim check                           what `cim run` would use, and where each value comes from
   cim check --conf-file new/cim.json  is this file good?
   cim emit log hello                  a log line; ends when CIM has dealt with it
-  cim tail LOG                        what applications log, as it passes
+  cim emit event LinkUp -a port=3     an event, as an application raises it
+  cim tail LOG --level warning        what applications log, as it passes, from this level on
   cim status                          is it ready, what is connected, what passes, what waits
+  cim doctor                          is what CIM needs there: etcd, Kafka, ports, directories, rights?
+  cim change-set put --wait patch.json    a change set, as CMaaS puts it, and what becomes of it
   cim history                         the last change sets, and what became of them
   cim health                          does it work? For health checks
   cim journal list                    the events that are stored and not yet delivered
+  cim spool                           the log lines that are stored and not yet sent
+  . <(cim completions bash)           the shell knows commands and options
 
 Signals:
   SIGHUP            reads cim.json and common-infra.json again, all or nothing, and the certificates of the NATS server; logs what changed
   SIGTERM, SIGINT   stores what was accepted and stops
 
-Exit codes:
-  0   done; stopped in order
-  1   could not start; `check` found an error; `health`: not well; `status`: not ready; `journal` found none, or damage
+Exit codes, the same for every command:
+  0   done; `run` stopped in order; all good
+  1   the answer is no: could not start; `check`, `doctor`, `journal verify` found something bad; `health`, `status`: not well, not ready; a change set failed; an input that cannot be used
   2   a command line or setting that cannot be used
-  3   emit, tail, history, health, status: no CIM answers
-  4   emit, tail: the connection was lost; what was published last may not be stored
+  3   nobody answers: no CIM; `change-set`: no etcd
+  4   the connection was lost; what was published last may not be stored
+  5   what was waited for did not come in time
   70  a part of CIM failed while it ran; the reason is on standard error
 
 `cim run --help` lists every setting.";
@@ -109,6 +124,14 @@ enum Command {
     Status(StatusArgs),
     /// Look into the journal of events: what is stored on disk, whether CIM runs or not
     Journal(JournalArgs),
+    /// Print the log lines that are stored for a remote sink, by container, whether CIM runs or not
+    Spool(SpoolArgs),
+    /// Put change sets into etcd as CMaaS would, and list them: for debugging
+    ChangeSet(ChangeSetArgs),
+    /// Print the completions of a shell
+    Completions(CompletionArgs),
+    /// Print the manual page, for `man -l -`
+    Man,
 }
 
 /// What the process was asked to do.
@@ -131,6 +154,12 @@ pub enum Action {
     Status(StatusArgs),
     /// `cim journal`.
     Journal(JournalArgs),
+    /// `cim spool`.
+    Spool(SpoolArgs),
+    /// `cim change-set`.
+    ChangeSet(ChangeSetArgs),
+    /// A text for standard output.
+    Print(Vec<u8>),
 }
 
 /// Reads the command line and the environment.
@@ -153,6 +182,10 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Action, clap::E
         Command::Health(args) => Action::Health(args),
         Command::Status(args) => Action::Status(args),
         Command::Journal(args) => Action::Journal(args),
+        Command::Spool(args) => Action::Spool(args),
+        Command::ChangeSet(args) => Action::ChangeSet(args),
+        Command::Completions(args) => Action::Print(complete::completions(&args, Cli::command())),
+        Command::Man => Action::Print(complete::manual(Cli::command())),
     })
 }
 
@@ -225,6 +258,7 @@ mod tests {
             Exit::Usage,
             Exit::NoServer,
             Exit::Lost,
+            Exit::TimedOut,
             Exit::Broken,
         ] {
             assert!(help.contains(&format!("\n  {:<4}", exit as u8)), "{exit:?}");

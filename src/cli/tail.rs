@@ -10,6 +10,7 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 
 use super::Exit;
 use super::client::{ConnectError, Connection, ServerArgs, Target};
+use super::filter::FilterArgs;
 use super::show::show;
 use crate::limits::{TAIL_PENDING_MESSAGES, TAIL_POLL};
 
@@ -25,6 +26,9 @@ pub struct TailArgs {
     /// End after this many messages
     #[arg(long, value_name = "N")]
     pub count: Option<u64>,
+    /// Which of them.
+    #[command(flatten)]
+    pub filter: FilterArgs,
 }
 
 /// Why `cim tail` ended before it was told to.
@@ -159,8 +163,14 @@ fn print(
                 }
             }
         };
+        if !args.filter.takes(&message.subject, &message.data) {
+            continue;
+        }
         text.clear();
         show(&message.subject, &message.data, name_subject, &mut text);
+        if !args.filter.takes_line(&text) {
+            continue;
+        }
         out.write_all(text.as_bytes())?;
         left = left.map(|left| left - 1);
     }

@@ -20,7 +20,8 @@ use ureq::{Agent, Body, BodyReader, Timeout};
 use super::config::{Config, Timeouts};
 use super::error::{EtcdError, FAILED_PRECONDITION, reason};
 use super::json::{
-    self, Authenticated, DeleteAnswer, PutAnswer, Range, RangeAnswer, Status, Txn, TxnAnswer,
+    self, Authenticated, DeleteAnswer, Granted, PutAnswer, Range, RangeAnswer, Status, Txn,
+    TxnAnswer,
 };
 use super::watch::{self, Frame, LineError, WatchRequest};
 use crate::http_agent;
@@ -142,6 +143,31 @@ impl Client {
     /// See [`EtcdError`].
     pub fn put(&mut self, key: &[u8], value: &[u8]) -> Result<PutAnswer, EtcdError> {
         self.call("/v3/kv/put", &json::put_body(key, value), 0)
+    }
+
+    /// Makes a lease: keys that go with it go after `seconds`. Its id.
+    ///
+    /// # Errors
+    /// See [`EtcdError`].
+    pub fn grant(&mut self, seconds: i64) -> Result<i64, EtcdError> {
+        let body = json!({"TTL": seconds.to_string()});
+        let granted: Granted = self.call("/v3/lease/grant", &body, 0)?;
+        Ok(granted.id)
+    }
+
+    /// Puts a key that is not there yet, with a lease, 0 for none. Its revision; `None`: it is there.
+    ///
+    /// # Errors
+    /// See [`EtcdError`].
+    pub fn create(
+        &mut self,
+        key: &[u8],
+        value: &[u8],
+        lease: i64,
+    ) -> Result<Option<i64>, EtcdError> {
+        let body = json::create_body(key, value, lease);
+        let answer: TxnAnswer = self.call("/v3/kv/txn", &body, 0)?;
+        Ok(answer.succeeded.then_some(answer.header.revision))
     }
 
     /// Deletes one key; one that is not there is no error.

@@ -182,6 +182,19 @@ pub(super) fn put_body(key: &[u8], value: &[u8]) -> Value {
     json!({"key": base64(key), "value": base64(value)})
 }
 
+/// A transaction that puts a key that is not there.
+pub(super) fn create_body(key: &[u8], value: &[u8], lease: i64) -> Value {
+    let absent = Compare {
+        key: key.into(),
+        is: Condition::Version(0),
+    };
+    let mut put = put_body(key, value);
+    if let (true, Some(members)) = (lease != 0, put.as_object_mut()) {
+        members.insert("lease".to_owned(), lease.to_string().into());
+    }
+    json!({"compare": [absent.body()], "success": [{"request_put": put}], "failure": []})
+}
+
 pub(super) fn base64(bytes: &[u8]) -> String {
     STANDARD.encode(bytes)
 }
@@ -303,6 +316,15 @@ pub struct Status {
 pub(super) struct Authenticated {
     /// What to show with every request.
     pub(super) token: String,
+}
+
+/// The answer to a request for a lease.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Granted {
+    /// The lease.
+    #[serde(rename = "ID", deserialize_with = "number")]
+    pub(super) id: i64,
 }
 
 /// Reads an answer.

@@ -14,7 +14,7 @@ use rdkafka::{ClientContext, Statistics};
 use super::config::{Mask, ProducerConfig};
 use super::error::{ConfigError, Reason, SendError, Verdict};
 use super::words::{Words, lock};
-use crate::limits::{KAFKA_POLL_FIRST, KAFKA_POLL_LAST, KAFKA_POLLS_A_TURN};
+use crate::limits::{CONFIG_ADDRESSES, KAFKA_POLL_FIRST, KAFKA_POLL_LAST, KAFKA_POLLS_A_TURN};
 
 /// What became of one record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,9 +39,9 @@ pub enum Outcome {
 /// What a cluster says of itself.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Cluster {
-    /// Host and port of each broker, as the brokers are to be reached.
+    /// Host and port of each broker, as the brokers are to be reached; at most [`CONFIG_ADDRESSES`].
     pub brokers: Vec<(String, i32)>,
-    /// The topics that this client may know of.
+    /// The topics, of those asked for, that are there and that this client may know of.
     pub topics: Vec<String>,
 }
 
@@ -275,11 +275,11 @@ impl Producer {
         }
     }
 
-    /// What the cluster says of itself within `wait`, which this blocks for at the most. Makes no topic.
+    /// What the cluster says of itself, and of these topics, within `wait`, which this blocks for at the most. Makes no topic.
     ///
     /// # Errors
     /// No broker answers: what librdkafka said last.
-    pub fn look(&self, wait: Duration) -> Result<Cluster, String> {
+    pub fn look(&self, wanted: &[&str], wait: Duration) -> Result<Cluster, String> {
         let found = self.inner.client().fetch_metadata(None, wait);
         // What librdkafka has to say of brokers that do not answer is heard here alone.
         self.take(&mut Vec::new());
@@ -291,13 +291,14 @@ impl Producer {
                 false => last,
             }
         })?;
-        let brokers = found.brokers().iter();
+        let brokers = found.brokers().iter().take(CONFIG_ADDRESSES);
         let topics = found.topics().iter();
         Ok(Cluster {
             brokers: brokers
                 .map(|broker| (broker.host().to_owned(), broker.port()))
                 .collect(),
             topics: topics
+                .filter(|topic| wanted.contains(&topic.name()))
                 .filter(|topic| topic.error().is_none() && !topic.partitions().is_empty())
                 .map(|topic| topic.name().to_owned())
                 .collect(),

@@ -21,6 +21,7 @@ use std::time::Duration;
 pub use crate::secret::Secret;
 pub use args::{Given, OptionArgs};
 pub use resolve::{Resolved, resolve};
+pub use value::parse_time;
 
 use crate::events::journal::Fsync;
 use crate::http::Access;

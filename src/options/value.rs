@@ -304,7 +304,8 @@ impl<'a> Reader<'a> {
     }
 }
 
-fn parse_time(text: &str) -> Option<Duration> {
+/// A time as settings have it: `500ms`, `10s`, `2m`; a plain number is seconds.
+pub fn parse_time(text: &str) -> Option<Duration> {
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();
     let (number, unit) = text.split_at_checked(digits)?;
     let number: u64 = number.parse().ok()?;

@@ -74,6 +74,14 @@ pub fn patched(document: &CimDocument, patch: &[u8]) -> Result<CimDocument, Patc
     CimDocument::from_value(raw).map_err(|problems| PatchError::Invalid(without_values(&problems)))
 }
 
+/// Whether `patch` is a JSON Patch that CIM would read; how many operations it has.
+///
+/// # Errors
+/// It is not one.
+pub fn check(patch: &[u8]) -> Result<usize, PatchError> {
+    parse(patch).map(|operations| operations.len())
+}
+
 fn parse(patch: &[u8]) -> Result<Vec<PatchOperation>, PatchError> {
     if patch.len() as u64 > limits::CONFIG_FILE_BYTES {
         return Err(PatchError::TooLarge);

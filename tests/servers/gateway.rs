@@ -1,5 +1,5 @@
 //! A stand-in for etcd's v3 JSON gateway in this process: range, put, deleterange, txn, compaction, status and watch in memory,
-//! and the faults a test asks for. One thread for each connection. Keys and values are UTF-8. What it has not: leases, users,
+//! and the faults a test asks for. One thread for each connection. Keys and values are UTF-8. What it has not: leases that end, users,
 //! fragments, progress notifications by itself, comparisons other than "equal".
 
 use std::io::{self, BufRead, BufReader, Read, Write};
@@ -349,6 +349,11 @@ fn answer(state: &mut State, path: &str, body: &Value) -> Result<Value, Refusal>
             }
             state.store.compacted = revision;
             return Ok(json!({"header": state.header()}));
+        }
+        // Keys keep it in mind for nobody: none of them goes.
+        "/v3/lease/grant" => {
+            let ttl = number(&body["TTL"]);
+            return Ok(json!({"header": state.header(), "ID": "7", "TTL": ttl.to_string()}));
         }
         "/v3/maintenance/status" => {
             return Ok(json!({"header": state.header(), "version": "3.4.23", "leader": "1"}));

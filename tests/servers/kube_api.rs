@@ -117,6 +117,12 @@ impl<'a> Target<'a> {
                 resource @ ("pods" | "configmaps"),
                 name,
             ] => ("", Some(namespace), resource, Some(name)),
+            [
+                "apis",
+                group @ "authorization.k8s.io",
+                "v1",
+                resource @ "selfsubjectaccessreviews",
+            ] => (group, None, resource, None),
             // Of all namespaces: a right of its own.
             ["api", "v1", "pods"] => ("", None, "all pods", None),
             [
@@ -180,7 +186,7 @@ impl Objects {
             ("GET", Some(_), _) => "get",
             ("GET", None, "pods" | "all pods") => "list",
             ("DELETE", Some(_), "pods") => "delete",
-            ("POST", None, "configmaps") => "create",
+            ("POST", None, "configmaps" | "selfsubjectaccessreviews") => "create",
             _ => {
                 return Reply::failure(
                     405,
@@ -206,8 +212,33 @@ impl Objects {
             "get" => self.get(path, &target),
             "list" => self.list(path, query),
             "delete" => self.delete(path, &target, &request.body),
+            _ if target.resource == "selfsubjectaccessreviews" => self.review(&request.body),
             _ => self.create(path, &request.body),
         }
+    }
+
+    fn review(&self, body: &str) -> Reply {
+        let Ok(mut review) = serde_json::from_str::<Value>(body) else {
+            return Reply::failure(400, "the body is no JSON", "BadRequest");
+        };
+        let is_review = review["kind"] == "SelfSubjectAccessReview"
+            && review["apiVersion"] == "authorization.k8s.io/v1";
+        let asked = &review["spec"]["resourceAttributes"];
+        let (Some(verb), Some(resource), true) = (
+            asked["verb"].as_str(),
+            asked["resource"].as_str(),
+            is_review,
+        ) else {
+            return Reply::failure(400, "no SelfSubjectAccessReview", "BadRequest");
+        };
+        let everywhere = asked["namespace"].as_str().unwrap_or_default().is_empty();
+        let right = match (resource, everywhere) {
+            ("pods", true) => format!("{verb} all pods"),
+            _ => format!("{verb} {resource}"),
+        };
+        let allowed = !self.forbidden.contains(&right);
+        review["status"] = json!({ "allowed": allowed });
+        Reply::object(201, &review)
     }
 
     fn get(&self, path: &str, target: &Target<'_>) -> Reply {

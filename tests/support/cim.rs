@@ -236,7 +236,8 @@ impl Drop for Cim {
     }
 }
 
-fn command(options: &Options, dir: &Path, log_dir: &Path) -> Command {
+/// The command that starts CIM with `options` in `dir`.
+pub fn command(options: &Options, dir: &Path, log_dir: &Path) -> Command {
     let mut command = match &options.before {
         None => Command::new(&options.binary),
         Some(before) => {

@@ -15,11 +15,10 @@ mod stores;
 use std::convert::Infallible;
 use std::fmt::Write;
 use std::sync::Arc;
-use std::sync::mpsc::SyncSender;
 use std::time::Duration;
 
 use clap::Args;
-use crossbeam_channel::{Receiver, bounded};
+use crossbeam_channel::{Receiver, Sender, bounded};
 use serde::Serialize;
 use serde_json::json;
 
@@ -115,12 +114,12 @@ impl Finding {
 /// Where a probe says what it finds.
 pub struct Out {
     check: &'static str,
-    findings: SyncSender<Finding>,
+    findings: Sender<Finding>,
 }
 
 impl Out {
     /// For the probe `check`.
-    pub fn new(check: &'static str, findings: SyncSender<Finding>) -> Self {
+    pub fn new(check: &'static str, findings: Sender<Finding>) -> Self {
         Self { check, findings }
     }
 
@@ -237,7 +236,7 @@ pub fn probes(given: &Given, host: &Host) -> Vec<Probe> {
         probe("state directory", DOCTOR_TIME, places::state),
         probe("NATS", DOCTOR_TIME, ports::nats),
         probe("operations API", DOCTOR_TIME, ports::rest),
-        Probe::new("Kubernetes", DOCTOR_LEARN_TIME, move |out| {
+        Probe::new("Kubernetes", DOCTOR_TIME, move |out| {
             kube::learn(&learns, out);
             learns.surroundings.identity.settle();
             drop(learning);

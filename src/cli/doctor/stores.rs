@@ -239,7 +239,7 @@ pub(super) fn kafka(known: &Known, out: &Out) {
         Ok(producer) => producer,
         Err(error) => return out.failed(chain(&error), "put CIM_KAFKA_OPTS right"),
     };
-    let looked = producer.look(DOCTOR_KAFKA_TIME);
+    let looked = producer.look(&[TOPIC, LOGS, FMAASEVENTS], DOCTOR_KAFKA_TIME);
     // It may hang in a name that is looked up.
     producer.abandon();
     match looked {

@@ -1,6 +1,5 @@
 use super::*;
 use std::os::unix::fs::PermissionsExt;
-use std::sync::mpsc::sync_channel;
 
 use crate::limits::DOCTOR_FINDINGS;
 
@@ -13,7 +12,7 @@ fn found(name: &str, variables: &[(&str, &str)]) -> Vec<Finding> {
     };
     let probes = probes(&given, &host);
     let probe = probes.into_iter().find(|probe| probe.name == name);
-    let (sender, findings) = sync_channel(DOCTOR_FINDINGS);
+    let (sender, findings) = crossbeam_channel::bounded(DOCTOR_FINDINGS);
     let probe = probe.expect(name);
     (probe.run)(&Out::new(probe.name, sender));
     findings.try_iter().collect()

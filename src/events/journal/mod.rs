@@ -59,7 +59,7 @@ use std::sync::Arc;
 
 pub use disk::JournalDisk;
 pub use error::{AppendError, JournalError, OpenError};
-pub use frame::Kind;
+pub use frame::{FRAME_BYTES, Kind};
 pub use reader::JournalReader;
 pub use recovery::open_with;
 pub use writer::JournalWriter;

@@ -8,7 +8,7 @@
 //! mark.rs    the mark's file: bytes <-> values      books.rs   what is left of which file, without a file
 //! split.rs   bytes -> lines                         times.rs   how old they are
 //! read.rs    a stretch of a file                    open.rs    what an earlier run has left
-//! replay.rs  chunks for `log_sender`
+//! replay.rs  chunks for `log_sender`                inspect.rs for `cim spool`
 //! ```
 //!
 //! Two threads share a [`Backlog`]: `file_writer`, the only one that changes the log directory, and `log_sender`, which reads with a
@@ -22,6 +22,7 @@
 //! logged, and it is tried again.
 
 pub mod books;
+pub mod inspect;
 pub mod mark;
 mod open;
 mod read;
