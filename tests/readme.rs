@@ -153,7 +153,9 @@ fn the_readme_and_the_help_have_the_same_exit_codes() {
     let cim = env!("CARGO_BIN_EXE_cim");
     let help = Command::new(cim).arg("--help").output().unwrap().stdout;
     let help = String::from_utf8(help).unwrap();
-    let (_, codes) = help.split_once("Exit codes:\n").unwrap();
+    let (_, codes) = help
+        .split_once("Exit codes, the same for every command:\n")
+        .unwrap();
     let of_help: Vec<u8> = codes
         .lines()
         .map_while(|line| line.split_whitespace().next()?.parse().ok())

@@ -59,7 +59,7 @@ pub mod outcome;
 mod schedules;
 pub mod subscription;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 pub mod wire;
 
 pub use floors::StartedWith;

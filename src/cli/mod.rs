@@ -65,8 +65,8 @@ Examples:
   cim emit event LinkUp -a port=3     an event, as an application raises it
   cim tail LOG --level warning        what applications log, as it passes, from this level on
   cim status                          is it ready, what is connected, what passes, what waits
-  cim doctor                          is what CIM needs there: etcd, Kafka, ports, directories, rights?
-  cim change-set put --wait patch.json    a change set, as CMaaS puts it, and what becomes of it
+  cim doctor                          is all that CIM needs there, and what to do if not
+  cim change-set put --wait p.json    a change set, as CMaaS puts it, and what becomes of it
   cim history                         the last change sets, and what became of them
   cim health                          does it work? For health checks
   cim journal list                    the events that are stored and not yet delivered
@@ -79,7 +79,7 @@ Signals:
 
 Exit codes, the same for every command:
   0   done; `run` stopped in order; all good
-  1   the answer is no: could not start; `check`, `doctor`, `journal verify` found something bad; `health`, `status`: not well, not ready; a change set failed; an input that cannot be used
+  1   the answer is no: could not start; something bad was found; a change set failed; bad input
   2   a command line or setting that cannot be used
   3   nobody answers: no CIM; `change-set`: no etcd
   4   the connection was lost; what was published last may not be stored

@@ -1,3 +1,5 @@
+//! What single probes find, and how it is printed.
+
 use super::*;
 use std::os::unix::fs::PermissionsExt;
 
