@@ -6,8 +6,8 @@ use std::process::ExitCode;
 
 use cim::chain::chain;
 use cim::cli::{
-    self, Action, Exit, change_set, check, doctor, emit, health, history, journal, spool, start::Start,
-    status, tail, terminal,
+    self, Action, Exit, change_set, check, doctor, emit, health, history, journal, spool,
+    start::Start, status, tail, terminal,
 };
 use cim::daemon::{Daemon, End};
 use cim::identity::Host;

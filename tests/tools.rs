@@ -418,8 +418,7 @@ fn events_and_answers_are_published_and_tail_shows_what_is_asked_for() {
     let tail = |args: &'static [&str]| {
         let options = options.clone();
         let path = dir.path().to_owned();
-        let thread = std::thread::spawn(move || tool_with(&options, &path, args, b""));
-        thread
+        std::thread::spawn(move || tool_with(&options, &path, args, b""))
     };
     let logs = tail(&[
         "tail",

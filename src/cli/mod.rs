@@ -6,8 +6,8 @@ mod client;
 pub mod complete;
 pub mod doctor;
 pub mod emit;
-pub mod health;
 mod filter;
+pub mod health;
 pub mod history;
 pub mod journal;
 mod show;
@@ -29,8 +29,8 @@ use emit::EmitArgs;
 use health::HealthArgs;
 use history::HistoryArgs;
 use journal::JournalArgs;
-use status::StatusArgs;
 use spool::SpoolArgs;
+use status::StatusArgs;
 use tail::TailArgs;
 
 /// How the process ends.

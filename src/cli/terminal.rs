@@ -7,8 +7,9 @@ use std::time::{Duration, Instant};
 const QUIET: Duration = Duration::from_millis(500);
 /// Time between two looks of the line.
 const EVERY: Duration = Duration::from_millis(100);
-/// Records between two looks at the clock.
+/// Records between two looks at the clock, and bytes.
 const RECORDS: u32 = 256;
+const BYTES: u64 = 1 << 20;
 const MIB: f64 = 1_048_576.0;
 
 /// A colour of the terminal's own sixteen.
@@ -52,6 +53,7 @@ pub struct Bar {
     started: Instant,
     shown: Option<Instant>,
     records: u32,
+    bytes: u64,
     on: bool,
 }
 
@@ -65,6 +67,7 @@ impl Bar {
             started: Instant::now(),
             shown: None,
             records: 0,
+            bytes: 0,
             on: on && std::io::stderr().is_terminal(),
         }
     }
@@ -73,13 +76,17 @@ impl Bar {
     pub fn advance(&mut self, bytes: u64) {
         self.done = self.done.saturating_add(bytes);
         self.records += 1;
-        if self.on && self.records >= RECORDS {
-            self.records = 0;
+        self.bytes = self.bytes.saturating_add(bytes);
+        if self.records >= RECORDS || self.bytes >= BYTES {
+            (self.records, self.bytes) = (0, 0);
             self.look(Instant::now());
         }
     }
 
     fn look(&mut self, now: Instant) {
+        if !self.on {
+            return;
+        }
         let since = self.shown.unwrap_or(self.started);
         let wait = if self.shown.is_some() { EVERY } else { QUIET };
         if now.saturating_duration_since(since) < wait {

@@ -262,7 +262,7 @@ mod tests {
             at: 0,
         };
         let rows = [row(&kv, &own(), &done)];
-        let text = table(&rows, &[kv.clone()], 3, &own());
+        let text = table(&rows, std::slice::from_ref(&kv), 3, &own());
         assert!(
             !text.contains('\x1b') && text.contains("and 3 more"),
             "{text}"
