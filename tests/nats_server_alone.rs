@@ -29,6 +29,7 @@ use cim::nats::info::Info;
 use cim::nats::tls::{HandshakeFirst, Tls, TlsOptions};
 use cim::notifications::{Notifier, SUBJECT, notifications};
 use cim::progress::Progress;
+use cim::secret::Secret;
 use cim::tap::{Batch, ControlBatch};
 use cim::threads::nats_server::{NatsServer, Senders, Stop, WAKER};
 use cim::threads::spawn::NOTICES;
@@ -60,6 +61,10 @@ impl Server {
     }
 
     fn start_with(tls: Option<Arc<Tls>>, limits: Limits) -> Self {
+        Self::start_for(Auth::Open, tls, limits)
+    }
+
+    fn start_for(auth: Auth, tls: Option<Arc<Tls>>, limits: Limits) -> Self {
         let poll = mio::Poll::new().unwrap();
         let waker = Arc::new(mio::Waker::new(poll.registry(), WAKER).unwrap());
         let wakes = Arc::new(AtomicU64::new(0));
@@ -89,7 +94,7 @@ impl Server {
             waker: Arc::clone(&waker),
             listener: mio::net::TcpListener::from_std(listener),
             info: Info::new(String::new(), String::new(), address, 1 << 20),
-            auth: Auth::Open,
+            auth,
             tls,
             limits,
             senders: Senders {
@@ -330,6 +335,38 @@ fn a_ping_is_answered_although_its_client_has_ended_its_side() {
     let mut rest = Vec::new();
     client.read_to_end(&mut rest).unwrap();
     assert!(rest.is_empty());
+}
+
+#[test]
+fn whose_password_is_looked_at_hears_of_it_whatever_it_sends_meanwhile() {
+    let hash = Secret::new(bcrypt::hash("p", 4).unwrap());
+    let server = Server::start_for(Auth::user("u".into(), hash), None, Limits::default());
+    let good = "CONNECT {\"user\":\"u\",\"pass\":\"p\"}\r\n";
+    let bad = "CONNECT {\"user\":\"u\",\"pass\":\"x\"}\r\n";
+    let other = "CONNECT {\"user\":\"u\",\"pass\":\"p\",\"protocol\":2}\r\n";
+    let refused = "-ERR 'Authorization Violation'\r\n";
+    for (sent, heard) in [
+        (good.to_owned(), "+OK\r\n"),
+        (bad.to_owned(), refused),
+        (format!("{bad}nonsense"), refused),
+        (format!("{good}{good}PING\r\nPI"), "+OK\r\n+OK\r\nPONG\r\n"),
+        (format!("{good}{bad}PING\r\n"), &format!("+OK\r\n{refused}")),
+        (
+            format!("{other}PUB LOG 1\r\nx\r\n"),
+            "-ERR 'invalid client protocol'\r\n",
+        ),
+    ] {
+        let mut client = TcpStream::connect(server.address).unwrap();
+        client.set_read_timeout(Some(PATIENCE)).unwrap();
+        client.write_all(sent.as_bytes()).unwrap();
+        client.shutdown(Shutdown::Write).unwrap();
+        let mut text = String::new();
+        client.read_to_string(&mut text).unwrap();
+        let (info, text) = text.split_once("\r\n").unwrap();
+        assert!(info.starts_with("INFO "), "{info}");
+        assert_eq!(text, heard, "{sent}");
+    }
+    assert!(server.log.is_empty());
 }
 
 /// Waits until so many messages of CIM's own are delivered.

@@ -1,9 +1,11 @@
 //! The JSON of `INFO` and `CONNECT`.
 
+use std::collections::HashMap;
+use std::fmt;
 use std::net::SocketAddr;
 
-use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde::Serialize;
+use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, Visitor};
 
 use super::tls::TlsOptions;
 use crate::random;
@@ -129,8 +131,7 @@ impl Info {
 }
 
 /// What a client says in CONNECT; what it leaves out has nats-server's defaults.
-#[derive(Clone, Deserialize)]
-#[serde(default)]
+#[derive(Clone)]
 pub struct Connect {
     /// Answer each operation with `+OK`.
     pub verbose: bool,
@@ -154,6 +155,10 @@ pub struct Connect {
     pub sig: Option<String>,
     /// Token.
     pub auth_token: Option<String>,
+    /// It wants to be in an account, which no server here has.
+    pub names_account: bool,
+    /// It wants an account of its own.
+    pub new_account: bool,
     /// The client's own name.
     pub name: Option<String>,
     /// Language of the client.
@@ -176,6 +181,8 @@ impl Default for Connect {
             nkey: None,
             sig: None,
             auth_token: None,
+            names_account: false,
+            new_account: false,
             name: None,
             lang: None,
             version: None,
@@ -184,16 +191,18 @@ impl Default for Connect {
 }
 
 impl Connect {
-    /// Reads the JSON of CONNECT as leniently as nats-server: a member that is `null` is one left out, the last of two
-    /// with one name counts, and a name may hold bytes that are not UTF-8.
+    /// Reads the JSON of CONNECT as leniently as nats-server: what it leaves out, or has as `null`, stays as it was `before`; the last of
+    /// two members with one name counts, and in names of members lower and upper case are the same; a text may hold bytes that are not UTF-8.
     ///
     /// # Errors
     /// It is no JSON object, or a member has the wrong type.
-    pub fn read(json: &[u8]) -> serde_json::Result<Self> {
-        let mut members: serde_json::Map<String, Value> =
-            serde_json::from_str(&String::from_utf8_lossy(json))?;
-        members.retain(|_, value| !value.is_null());
-        serde_json::from_value(Value::Object(members))
+    pub fn read(json: &[u8], before: &Self) -> serde_json::Result<Self> {
+        let mut connect = before.clone();
+        let text = String::from_utf8_lossy(json);
+        let mut deserializer = serde_json::Deserializer::from_str(&text);
+        Members(&mut connect).deserialize(&mut deserializer)?;
+        deserializer.end()?;
+        Ok(connect)
     }
 
     /// The client as it names itself, for log lines: `name (lang version)`, cut to 128 characters a part.
@@ -215,6 +224,98 @@ impl Connect {
     }
 }
 
+/// Puts the members of a JSON object where they belong.
+struct Members<'a>(&'a mut Connect);
+
+impl<'de> DeserializeSeed<'de> for Members<'_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Members<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    /// `null`
+    fn visit_unit<E: Error>(self) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        let connect = self.0;
+        while let Some(name) = map.next_key::<String>()? {
+            let flag = match name.to_ascii_lowercase().as_str() {
+                "verbose" => &mut connect.verbose,
+                "pedantic" => &mut connect.pedantic,
+                "echo" => &mut connect.echo,
+                "headers" => &mut connect.headers,
+                "no_responders" => &mut connect.no_responders,
+                "new_account" => &mut connect.new_account,
+                // Of no use here, but it must be a flag all the same.
+                "tls_required" => &mut false,
+                name => {
+                    connect.read_member(name, &mut map)?;
+                    continue;
+                }
+            };
+            if let Some(value) = map.next_value()? {
+                *flag = value;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Connect {
+    /// Any member that is no flag.
+    fn read_member<'de, A: MapAccess<'de>>(
+        &mut self,
+        name: &str,
+        map: &mut A,
+    ) -> Result<(), A::Error> {
+        let text = match name {
+            "user" => &mut self.user,
+            "pass" => &mut self.pass,
+            "nkey" => &mut self.nkey,
+            "sig" => &mut self.sig,
+            "auth_token" => &mut self.auth_token,
+            "name" => &mut self.name,
+            "lang" => &mut self.lang,
+            "version" => &mut self.version,
+            "account" => {
+                if let Some(account) = map.next_value::<Option<String>>()? {
+                    self.names_account = !account.is_empty();
+                }
+                return Ok(());
+            }
+            "protocol" => {
+                if let Some(protocol) = map.next_value()? {
+                    self.protocol = protocol;
+                }
+                return Ok(());
+            }
+            // Of no use here, but it must be what nats-server expects all the same.
+            "import" | "export" => {
+                return map
+                    .next_value::<Option<HashMap<String, IgnoredAny>>>()
+                    .map(drop);
+            }
+            "jwt" | "remote_account" | "proxy_sig" => &mut None,
+            _ => return map.next_value::<IgnoredAny>().map(drop),
+        };
+        if let Some(value) = map.next_value()? {
+            *text = Some(value);
+        }
+        Ok(())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -225,6 +326,15 @@ mod tests {
             (&b"{}"[..], Some((true, None))),
             (br#"{"verbose":null,"name":null}"#, Some((true, None))),
             (br#"{"verbose":true,"verbose":false}"#, Some((false, None))),
+            (br#"{"Verbose":false,"NAME":"x"}"#, Some((false, Some("x")))),
+            (br#"{"verbose":false,"verbose":null}"#, Some((false, None))),
+            (br#" {"a":{"b":[1e400]}} "#, Some((true, None))),
+            (b"null", Some((true, None))),
+            (b"{}{}", None),
+            (br#"{"tls_required":1}"#, None),
+            (br#"{"jwt":true}"#, None),
+            (br#"{"import":[]}"#, None),
+            (br#"{"protocol":1.0}"#, None),
             (b"{\"name\":\"caf\xe9\"}", Some((true, Some("caf\u{fffd}")))),
             (br#"{"verbose":"x"}"#, None),
             (br#"{"name":5}"#, None),
@@ -232,9 +342,18 @@ mod tests {
             (b"", None),
             (b"{", None),
         ] {
-            let read = Connect::read(json).ok();
+            let read = Connect::read(json, &Connect::default()).ok();
             let read = read.as_ref().map(|c| (c.verbose, c.name.as_deref()));
             assert_eq!(read, expected, "{}", String::from_utf8_lossy(json));
         }
+    }
+
+    #[test]
+    fn what_a_second_connect_leaves_out_stays_as_it_was() {
+        let first = br#"{"verbose":false,"name":"x","protocol":1}"#;
+        let first = Connect::read(first, &Connect::default()).unwrap();
+        let second = Connect::read(br#"{"pedantic":false,"name":null}"#, &first).unwrap();
+        assert!(!second.verbose && !second.pedantic && second.protocol == 1);
+        assert_eq!(second.name.as_deref(), Some("x"));
     }
 }

@@ -13,7 +13,7 @@ use stream::Stream;
 use bytes::Bytes;
 
 use super::broker::Published;
-use super::parser::{Op, ParseLimits, Publish, Step, next_op};
+use super::parser::{Op, ParseLimits, Publish, Step, announces_headers, next_op};
 use super::{Broker, ClientId, CloseReason};
 use crate::limits::PONGS_WAITING;
 use crate::tap::{Batch, Control, Outcome, Span};
@@ -274,6 +274,17 @@ impl Intake {
                     used = buf.len();
                     break;
                 }
+                Ok(Step::More(_)) | Err(_) if turn.is_checking() => {
+                    // Its end, too: it is to hear what became of them.
+                    held = Some(Way::Login);
+                    break;
+                }
+                Ok(Step::More(_)) | Err(_)
+                    if turn.is_without_headers(buf.get(used..).unwrap_or_default()) =>
+                {
+                    used = buf.len();
+                    break;
+                }
                 Ok(Step::More(more)) => {
                     needed = more;
                     break;
@@ -395,13 +406,28 @@ impl Turn<'_> {
         refused
     }
 
+    /// Its credentials are being looked at: what it says behind them has to wait, right or wrong.
+    #[inline]
+    fn is_checking(&self) -> bool {
+        let client = self.broker.client(self.id);
+        client.is_some_and(|client| client.checking)
+    }
+
+    /// Whoever publishes with headers and did not say that it would is refused at the line, as in nats-server.
+    fn is_without_headers(&mut self, rest: &[u8]) -> bool {
+        let client = self.broker.client(self.id);
+        let refused = client.is_some_and(|client| !client.connect.headers)
+            && announces_headers(rest, &self.intake.limits);
+        if refused {
+            let reason = CloseReason::ProtocolViolation;
+            self.broker.close_with(self.id, reason, None);
+        }
+        refused
+    }
+
     #[inline]
     fn apply(&mut self, op: &Op<'_>, at: usize) -> Next {
-        if self
-            .broker
-            .client(self.id)
-            .is_some_and(|client| client.checking)
-        {
+        if self.is_checking() {
             return Next::Hold(Way::Login);
         }
         if let Op::Publish(message) = op

@@ -176,7 +176,9 @@ pub fn next_op<'a>(buf: &'a [u8], limits: &ParseLimits) -> Result<Step<'a>, Pars
         },
         b'+' => bare(buf, b"+OK", Op::Ok, limits),
         b'-' => match verb(buf, b"-ERR")? {
-            Some(at) => with_line(buf, at, limits, |arg| Ok(Op::Error(arg))),
+            Some(at) => blank_then(buf, at, |at| {
+                with_line(buf, at, limits, |arg| Ok(Op::Error(arg)))
+            }),
             None => Ok(Step::More(5)),
         },
         _ => Err(ParseError::UnknownOperation),
@@ -227,7 +229,7 @@ fn verb(buf: &[u8], name: &[u8]) -> Result<Option<usize>, ParseError> {
     Ok((known == name.len()).then_some(name.len()))
 }
 
-/// Requires a blank at `at`, which a publish, a subscription and its end have after their name.
+/// Requires a blank at `at`, which a publish, a subscription and its end, and an error have after their name.
 fn blank_then<'a>(
     buf: &'a [u8],
     at: usize,
@@ -248,15 +250,17 @@ fn bare<'a>(
     limits: &ParseLimits,
 ) -> Result<Step<'a>, ParseError> {
     match verb(buf, name)? {
-        Some(at) => with_line(buf, at, limits, |_| Ok(op)),
+        Some(at) => with_line_from(buf, at, 0, limits, |_| Ok(op)),
         None => Ok(Step::More(name.len() + 1)),
     }
 }
 
-/// The arguments from `at` to the line end, blanks before them left out, and the index after the line end.
+/// The arguments from `at` to the line end, blanks before them left out, and the index after the line end. As in nats-server the first byte
+/// of arguments never ends the line; `first` is 1 where there must be some.
 fn line<'a>(
     buf: &'a [u8],
     at: usize,
+    first: usize,
     limits: &ParseLimits,
 ) -> Result<Result<(&'a [u8], usize), usize>, ParseError> {
     let rest = buf.get(at..).unwrap_or_default();
@@ -274,7 +278,9 @@ fn line<'a>(
     let window = rest
         .get(..limits.control_line_bytes + blanks + 2)
         .unwrap_or(rest);
-    let Some(end) = memchr::memchr(b'\n', window) else {
+    let from = blanks + first;
+    let end = memchr::memchr(b'\n', window.get(from..).unwrap_or_default());
+    let Some(end) = end.map(|end| from + end) else {
         if rest.len() - blanks > limits.control_line_bytes + 1 {
             return Err(limit);
         }
@@ -296,24 +302,51 @@ fn with_line<'a>(
     limits: &ParseLimits,
     op: impl FnOnce(&'a [u8]) -> Result<Op<'a>, ParseError>,
 ) -> Result<Step<'a>, ParseError> {
-    Ok(match line(buf, at, limits)? {
+    with_line_from(buf, at, 1, limits, op)
+}
+
+fn with_line_from<'a>(
+    buf: &'a [u8],
+    at: usize,
+    first: usize,
+    limits: &ParseLimits,
+    op: impl FnOnce(&'a [u8]) -> Result<Op<'a>, ParseError>,
+) -> Result<Step<'a>, ParseError> {
+    Ok(match line(buf, at, first, limits)? {
         Ok((arg, used)) => Step::Op(op(arg)?, used),
         Err(more) => Step::More(more),
     })
 }
 
 /// The arguments of a line, up to four; `None` when there are more.
-fn words(arg: &[u8]) -> Option<([&[u8]; 4], usize)> {
+fn words(arg: &[u8], is_blank: impl Fn(&u8) -> bool) -> Option<([&[u8]; 4], usize)> {
     let mut out: [&[u8]; 4] = [&[]; 4];
     let mut count = 0;
-    for word in arg
-        .split(|b| matches!(b, b' ' | b'\t' | b'\r'))
-        .filter(|word| !word.is_empty())
-    {
+    for word in arg.split(is_blank).filter(|word| !word.is_empty()) {
         *out.get_mut(count)? = word;
         count += 1;
     }
     Some((out, count))
+}
+
+fn is_blank(byte: &u8) -> bool {
+    matches!(byte, b' ' | b'\t')
+}
+
+/// Within the arguments of a subscription and its end, where nats-server does not care.
+fn is_blank_or_end(byte: &u8) -> bool {
+    matches!(byte, b' ' | b'\t' | b'\r' | b'\n')
+}
+
+/// Whether `buf` starts with the whole line of an `HPUB`, right or wrong.
+pub fn announces_headers(buf: &[u8], limits: &ParseLimits) -> bool {
+    let is_verb = matches!(buf.first(), Some(b'H' | b'h'));
+    match is_verb.then(|| verb(buf, b"HPUB")) {
+        Some(Ok(Some(at))) => {
+            buf.get(at).is_some_and(is_blank) && matches!(line(buf, at + 1, 1, limits), Ok(Ok(_)))
+        }
+        _ => false,
+    }
 }
 
 /// A size of up to nine digits.
@@ -335,12 +368,12 @@ fn publish<'a>(
     headers: bool,
     limits: &ParseLimits,
 ) -> Result<Step<'a>, ParseError> {
-    let (arg, body_start) = match line(buf, at, limits)? {
+    let (arg, body_start) = match line(buf, at, 1, limits)? {
         Ok(found) => found,
         Err(more) => return Ok(Step::More(more)),
     };
     let bad = ParseError::Arguments(if headers { "HPUB" } else { "PUB" });
-    let (subject, reply, header_len, total) = match (words(arg).ok_or(bad)?, headers) {
+    let (subject, reply, header_len, total) = match (words(arg, is_blank).ok_or(bad)?, headers) {
         (([subject, total, ..], 2), false) => (subject, &[][..], None, total),
         (([subject, reply, total, _], 3), false) => (subject, reply, None, total),
         (([subject, header, total, _], 3), true) => {
@@ -381,7 +414,7 @@ fn publish<'a>(
 }
 
 fn subscribe(arg: &[u8]) -> Result<Op<'_>, ParseError> {
-    match words(arg) {
+    match words(arg, is_blank_or_end) {
         Some(([subject, sid, ..], 2)) => Ok(Op::Subscribe {
             subject,
             queue: None,
@@ -397,7 +430,7 @@ fn subscribe(arg: &[u8]) -> Result<Op<'_>, ParseError> {
 }
 
 fn unsubscribe(arg: &[u8]) -> Result<Op<'_>, ParseError> {
-    match words(arg) {
+    match words(arg, is_blank_or_end) {
         Some(([sid, ..], 1)) => Ok(Op::Unsubscribe { sid, max: None }),
         // A bad number ends the subscription at once, as in nats-server.
         Some(([sid, max, ..], 2)) => Ok(Op::Unsubscribe {

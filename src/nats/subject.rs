@@ -7,7 +7,7 @@ pub fn is_valid(subject: &[u8]) -> bool {
         if token.is_empty()
             || token
                 .iter()
-                .any(|b| matches!(b, b' ' | b'\t' | b'\n' | b'\r' | 0x0c))
+                .any(|b| matches!(b, b' ' | b'\t' | b'\n' | b'\r'))
             || (token == b">" && tokens.peek().is_some())
         {
             return false;
@@ -30,7 +30,9 @@ pub fn matches(pattern: &[u8], subject: &[u8]) -> bool {
     loop {
         match (patterns.next(), tokens.next()) {
             (None, None) => return true,
-            (Some(b">"), Some(_)) => return true,
+            (Some(b">"), Some(token)) => {
+                return !token.is_empty() && tokens.all(|token| !token.is_empty());
+            }
             (Some(b"*"), Some(token)) if !token.is_empty() => {}
             (Some(pattern), Some(token)) if pattern == token => {}
             _ => return false,
@@ -91,6 +93,9 @@ mod tests {
             ("*.>", "a", false),
             ("foo*", "foobar", false),
             ("foo*", "foo*", true),
+            ("a.>", "a.", false),
+            (">", "a..b", false),
+            (">", ".", false),
         ] {
             assert_eq!(
                 matches(pattern.as_bytes(), subject.as_bytes()),

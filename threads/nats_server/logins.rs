@@ -76,7 +76,6 @@ impl Loop {
         let mut done = Vec::new();
         if let Some(logins) = &self.logins {
             done.extend(logins.done.try_iter());
-            logins.give(&mut self.broker);
         }
         for (id, number, verdict) in done {
             self.broker.checked(id, number, verdict);
@@ -86,9 +85,16 @@ impl Loop {
                 .position(|&(held, way)| held == id && way == Way::Login);
             if let Some(at) = held {
                 self.held.remove(at);
-                let room = self.room();
-                self.resume(id, room);
+                // What somebody has sent who is not in does not count.
+                if !self.broker.is_closing(id) {
+                    let room = self.room();
+                    self.resume(id, room);
+                }
             }
+        }
+        // What has just gone on may want another look.
+        if let Some(logins) = &self.logins {
+            logins.give(&mut self.broker);
         }
     }
 }

@@ -169,13 +169,39 @@ impl Auth {
             .or_else(|| certificate.subject.iter().find_map(named))
     }
 
+    /// Who a client with these credentials is, if they are right; `None` where there are no users.
+    pub fn name(&self, connect: &Connect) -> Option<String> {
+        let Self::Required(authorization) = self else {
+            return None;
+        };
+        let key = connect.nkey.as_ref().filter(|_| self.needs_nonce());
+        let key = key.filter(|key| !key.is_empty());
+        let name = key.or(connect.user.as_ref());
+        name.filter(|_| !authorization.users.is_empty()).cloned()
+    }
+
+    /// Whether `connect` shows other credentials than those with which its client has got in, as `user` if there are users.
+    pub fn is_asked_again(&self, connect: &Connect, user: Option<&str>) -> bool {
+        let Self::Required(authorization) = self else {
+            return false;
+        };
+        if authorization.users.is_empty() {
+            return connect.auth_token.is_some();
+        }
+        let name = connect.user.as_deref();
+        (self.needs_nonce() && (connect.nkey.is_some() || connect.sig.is_some()))
+            || connect.pass.is_some()
+            || name.is_some_and(|name| Some(name) != user)
+    }
+
     /// Whether the credentials of `connect` are right. `nonce`: what the client was told in INFO, if anything.
     pub fn look(&self, connect: &Connect, nonce: &str) -> Verdict {
         let Self::Required(authorization) = self else {
             return Verdict::Allowed(None);
         };
         let secret = |text: &Option<String>| Secret::new(text.clone().unwrap_or_default());
-        if let Some(key) = connect.nkey.as_ref().filter(|key| !key.is_empty()) {
+        let key = connect.nkey.as_ref().filter(|key| !key.is_empty());
+        if let Some(key) = key.filter(|_| self.needs_nonce()) {
             let mut users = authorization.users.iter();
             let user = users.find(|user| user.credential == Credential::Key && user.name == *key);
             let signature = connect.sig.as_deref().unwrap_or_default();
@@ -187,7 +213,7 @@ impl Auth {
             };
         }
         let (expected, given, permissions) = match &connect.user {
-            Some(name) if !name.is_empty() => {
+            Some(name) if !name.is_empty() && !authorization.users.is_empty() => {
                 let mut users = authorization.users.iter();
                 let Some(user) = users.find(|user| user.name == *name) else {
                     return Verdict::Denied;
@@ -242,12 +268,13 @@ mod tests {
             (r#"{"auth_token":"t"}"#, true, false, true),
             (r#"{"auth_token":""}"#, true, false, false),
         ] {
-            let connect: Connect = serde_json::from_str(json).unwrap();
+            let connect = Connect::read(json.as_bytes(), &Connect::default()).unwrap();
             let all = [&Auth::Open, &user, &hashed, &token].map(|auth| outcome(auth, &connect));
             assert_eq!(all, [open, by_user, by_user, by_token], "{json}");
         }
         let hash_itself = serde_json::json!({"user": "u", "pass": hash});
-        let connect: Connect = serde_json::from_value(hash_itself).unwrap();
+        let hash_itself = hash_itself.to_string();
+        let connect = Connect::read(hash_itself.as_bytes(), &Connect::default()).unwrap();
         assert!(!outcome(&hashed, &connect), "a hash is no password");
     }
 
@@ -337,7 +364,7 @@ mod tests {
         }));
         let connect = |name: &str| {
             let json = serde_json::json!({"user": name, "pass": "p"});
-            serde_json::from_value::<Connect>(json).unwrap()
+            Connect::read(json.to_string().as_bytes(), &Connect::default()).unwrap()
         };
         assert!(matches!(
             auth.look(&connect("a"), ""),

@@ -58,7 +58,9 @@ fn covers(outer: &[u8], inner: &[u8]) -> bool {
     loop {
         match (outer.next(), inner.next()) {
             (None, None) => return true,
-            (Some(b">"), Some(_)) => return true,
+            (Some(b">"), Some(token)) => {
+                return !token.is_empty() && inner.all(|token| !token.is_empty());
+            }
             (Some(b"*"), Some(token)) if token != b">" && !token.is_empty() => {}
             (Some(a), Some(b)) if a == b && !matches!(a, b"*" | b">") => {}
             _ => return false,
@@ -202,6 +204,8 @@ mod tests {
             ("a.*", "a.>", false),
             ("a.*.c", "a.*.c", true),
             ("a", "a.b", false),
+            (">", ".", false),
+            ("a.>", "a.b..c", false),
         ] {
             let covers = covers(outer.as_bytes(), inner.as_bytes());
             assert_eq!(covers, expected, "{outer} {inner}");

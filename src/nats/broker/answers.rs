@@ -25,8 +25,12 @@ impl Allowed {
 pub(super) struct Answers(HashMap<Box<[u8]>, Allowed>);
 
 impl Answers {
-    /// The client was sent a request.
+    /// The client was sent a request. One with the reply subject of another that is not answered yet adds nothing: as in nats-server, it
+    /// counts as an answer to that.
     pub(super) fn expect(&mut self, reply: &[u8], responses: Responses, now: Instant) {
+        if self.take(reply, Some(responses), now) {
+            return;
+        }
         if self.0.len() >= ANSWERS_ALLOWED {
             self.0.retain(|_, allowed| !allowed.is_over(responses, now));
         }

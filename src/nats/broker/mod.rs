@@ -3,6 +3,7 @@
 
 mod answers;
 mod outbound;
+mod quoted;
 
 use std::collections::{HashMap, VecDeque};
 use std::rc::Rc;
@@ -13,6 +14,7 @@ use slab::Slab;
 
 use answers::Answers;
 pub use outbound::Outbound;
+use quoted::quoted;
 
 use super::auth::{Auth, Check, Permissions, Verdict, new_nonce};
 use super::info::{Connect, Info};
@@ -403,10 +405,7 @@ impl Broker {
             } => self.subscribe(id, subject, *queue, sid),
             Op::Unsubscribe { sid, max } => self.unsubscribe(id, sid, max.unwrap_or(0)),
             Op::Error(_) => self.close(id, CloseReason::ParseError),
-            // A client that sends INFO must at least send JSON, as in nats-server.
-            Op::Info(json) if serde_json::from_slice::<serde::de::IgnoredAny>(json).is_err() => {
-                self.close(id, CloseReason::ProtocolViolation);
-            }
+            Op::Info(json) if !is_info(json) => self.close(id, CloseReason::ProtocolViolation),
             Op::Ok | Op::Info(_) | Op::Ping | Op::Pong | Op::Publish(_) => {}
         }
     }
@@ -415,7 +414,7 @@ impl Broker {
         let Some(client) = self.clients.get_mut(id) else {
             return;
         };
-        let Ok(mut connect) = Connect::read(json) else {
+        let Ok(mut connect) = Connect::read(json, &client.connect) else {
             return self.close(id, CloseReason::ProtocolViolation);
         };
         if let Some(certificate) = &client.certificate
@@ -427,20 +426,21 @@ impl Broker {
             };
             connect.user = Some(user.to_owned());
         }
-        let nonce = client.nonce.as_deref().unwrap_or_default();
-        let verdict = match self.auth.no_auth_user_of(&connect) {
-            Some(user) => {
-                connect.user = Some(user.name.clone());
+        let verdict =
+            if client.authorised && !self.auth.is_asked_again(&connect, client.user.as_deref()) {
+                // Who is in stays in; what it has shown is not kept for another look.
+                Verdict::Allowed(client.permissions.clone())
+            } else if let Some(user) = self.auth.no_auth_user_of(&connect) {
+                client.user = Some(user.name.clone());
                 Verdict::Allowed(user.permissions.clone())
-            }
-            None => self.auth.look(&connect, nonce),
-        };
-        client.user = self
-            .auth
-            .is_required()
-            .then(|| connect.nkey.clone().filter(|key| !key.is_empty()))
-            .flatten()
-            .or_else(|| connect.user.clone().filter(|_| self.auth.is_required()));
+            } else {
+                if client.authorised && connect.user.is_none() {
+                    connect.user.clone_from(&client.user);
+                }
+                client.user = self.auth.name(&connect);
+                let nonce = client.nonce.as_deref().unwrap_or_default();
+                self.auth.look(&connect, nonce)
+            };
         // Credentials have served their purpose; the rest is kept.
         client.connect = Connect {
             user: None,
@@ -474,7 +474,9 @@ impl Broker {
         client.authorised = true;
         client.permissions = permissions;
         let connect = &client.connect;
-        if !(0..=1).contains(&connect.protocol) {
+        if connect.names_account || connect.new_account {
+            self.close(id, CloseReason::AuthenticationFailure);
+        } else if !(0..=1).contains(&connect.protocol) {
             self.close(id, CloseReason::BadClientProtocolVersion);
         } else if connect.no_responders && !connect.headers {
             self.close(id, CloseReason::NoRespondersRequiresHeaders);
@@ -528,17 +530,14 @@ impl Broker {
         let permissions = client.permissions.as_deref();
         if permissions.is_some_and(|permissions| !permissions.may_subscribe(subject, queue)) {
             let mut text = format!(
-                "Permissions Violation for Subscription to \"{}\"",
-                subject.escape_ascii()
+                "Permissions Violation for Subscription to {}",
+                quoted(subject)
             );
             if let Some(queue) = queue {
-                text.push_str(&format!(" using queue \"{}\"", queue.escape_ascii()));
+                text.push_str(&format!(" using queue {}", quoted(queue)));
             }
             self.stats.violations += 1;
             return self.error(id, &text);
-        }
-        if client.subscriptions.contains_key(sid) {
-            return self.ok_if_verbose(id);
         }
         let bytes = subject.len() + sid.len() + queue.map_or(0, <[u8]>::len);
         if client.subscriptions.len() >= self.limits.client_subscriptions
@@ -546,6 +545,9 @@ impl Broker {
             || self.subscription_bytes + bytes > self.limits.all_subscription_bytes
         {
             return self.error(id, "maximum subscriptions exceeded");
+        }
+        if client.subscriptions.contains_key(sid) {
+            return self.ok_if_verbose(id);
         }
         if !subject::is_valid(subject) {
             return self.error(id, "Invalid Subject");
@@ -616,21 +618,26 @@ impl Broker {
             self.close_with(id, CloseReason::ProtocolViolation, None);
             return Published::Closing;
         }
+        let (verbose, no_responders) = (client.connect.verbose, client.connect.no_responders);
+        let mut client = client;
+        if client.connect.pedantic && !subject::is_literal(message.subject) {
+            self.error(id, "Invalid Publish Subject");
+            client = match self.clients.get_mut(id) {
+                Some(client) => client,
+                None => return Published::Closing,
+            };
+        }
         if let Some(permissions) = &client.permissions
             && !permissions.may_publish(message.subject)
             && !client
                 .answers
                 .take(message.subject, permissions.responses, now)
         {
-            let subject = message.subject.escape_ascii();
-            let text = format!("Permissions Violation for Publish to \"{subject}\"");
+            let subject = quoted(message.subject);
+            let text = format!("Permissions Violation for Publish to {subject}");
             self.stats.violations += 1;
             self.error(id, &text);
             return Published::Refused;
-        }
-        let (verbose, no_responders) = (client.connect.verbose, client.connect.no_responders);
-        if client.connect.pedantic && !subject::is_literal(message.subject) {
-            self.error(id, "Invalid Publish Subject");
         }
         if verbose {
             self.send(id, &[b"+OK\r\n"]);
@@ -642,7 +649,8 @@ impl Broker {
             Some(id),
             message.subject,
             message.reply,
-            message.header_len,
+            // Headers of no length are none.
+            message.header_len.filter(|&len| len > 0),
             message.body,
         );
         if !delivered && !handled && no_responders && !message.reply.is_empty() {
@@ -780,7 +788,10 @@ impl Broker {
             if let Some(responses) = permissions.responses
                 && !message.reply.is_empty()
             {
-                client.answers.expect(message.reply, responses, self.now);
+                let may_publish = permissions.may_publish(message.reply);
+                if !may_publish {
+                    client.answers.expect(message.reply, responses, self.now);
+                }
             }
         }
         if subscription.max > 0 && subscription.delivered >= subscription.max {
@@ -888,6 +899,12 @@ impl Broker {
         self.random ^= self.random << 17;
         (self.random % below.max(1) as u64) as usize
     }
+}
+
+/// A client that sends INFO must at least send a JSON object, as to nats-server.
+fn is_info(json: &[u8]) -> bool {
+    type Members = HashMap<String, serde::de::IgnoredAny>;
+    serde_json::from_str::<Option<Members>>(&String::from_utf8_lossy(json)).is_ok()
 }
 
 struct Message<'a> {

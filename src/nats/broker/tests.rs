@@ -171,6 +171,8 @@ fn headers_go_to_those_who_understand_them() {
         "HMSG x 1 17 19\r\nNATS/1.0\r\nA:b\r\n\r\nhi\r\n"
     );
     assert_eq!(bench.out(without), "MSG x 2 2\r\nhi\r\n");
+    bench.send(with, "HPUB x 0 2\r\nhi\r\n");
+    assert_eq!(bench.out(with), "MSG x 1 2\r\nhi\r\n", "no headers at all");
 }
 
 #[test]
@@ -222,12 +224,19 @@ fn errors_that_close_and_errors_that_do_not() {
             Some(CloseReason::ProtocolViolation),
         ),
         (
-            "CONNECT {\"no_responders\":true}\r\n",
+            "CONNECT {\"no_responders\":true,\"headers\":false}\r\n",
             "-ERR 'no responders requires headers support'\r\n",
             Some(CloseReason::NoRespondersRequiresHeaders),
         ),
         ("-ERR 'x'\r\n", "", Some(CloseReason::ParseError)),
         ("INFO x\r\n", "", Some(CloseReason::ProtocolViolation)),
+        ("INFO []\r\n", "", Some(CloseReason::ProtocolViolation)),
+        ("INFO {}\r\nINFO null\r\n", "", None),
+        (
+            "CONNECT {\"account\":\"x\"}\r\n",
+            "-ERR 'Authorization Violation'\r\n",
+            Some(CloseReason::AuthenticationFailure),
+        ),
     ] {
         let mut bench = Bench::quiet();
         let a = bench.plain();
@@ -362,6 +371,25 @@ fn rules(allow: Option<&[&str]>, deny: &[&str]) -> Rules {
 }
 
 #[test]
+fn who_is_in_need_not_show_its_credentials_again() {
+    for hashed in [false, true] {
+        let mut bench = Bench::new(Limits::default(), limited(Permissions::default(), hashed));
+        let client = bench.client(&connect("limited"));
+        if let Some((id, number, check)) = bench.0.next_check() {
+            bench.0.checked(id, number, check.run());
+        }
+        bench.send(client, "CONNECT {\"verbose\":true}\r\n");
+        bench.send(client, "CONNECT {\"user\":\"limited\",\"echo\":false}\r\n");
+        assert_eq!(bench.out(client), "+OK\r\n+OK\r\n");
+        let state = bench.0.client(client).unwrap();
+        assert!(state.authorised && !state.connect.pedantic);
+        assert_eq!(state.user.as_deref(), Some("limited"));
+        bench.send(client, "CONNECT {\"user\":\"free\"}\r\n");
+        assert_eq!(bench.out(client), "-ERR 'Authorization Violation'\r\n");
+    }
+}
+
+#[test]
 fn a_client_does_only_what_it_may() {
     let permissions = Permissions {
         publish: rules(Some(&["a.>"]), &["a.secret"]),
@@ -428,6 +456,11 @@ fn answers_to_requests_may_be_allowed_besides() {
             (answered, refusal)
         );
     }
+    bench.send(client, "CONNECT {\"pedantic\":true}\r\nPUB a..b 0\r\n\r\n");
+    assert_eq!(
+        bench.out(client),
+        "-ERR 'Invalid Publish Subject'\r\n-ERR 'Permissions Violation for Publish to \"a..b\"'\r\n"
+    );
 }
 
 #[test]
@@ -530,8 +563,9 @@ fn subscriptions_and_connections_are_bounded() {
     let mut bench = Bench::new(limits, Auth::Open);
     let (a, b) = (bench.plain(), bench.plain());
     let refused = "-ERR 'maximum subscriptions exceeded'\r\n";
+    // One that is there already is one too many as well, as in nats-server.
     bench.send(a, "SUB x 1\r\nSUB x 2\r\nSUB x 3\r\nSUB x 1\r\n");
-    assert_eq!(bench.out(a), refused);
+    assert_eq!(bench.out(a), refused.repeat(2));
     bench.send(b, "SUB x 1\r\nSUB x 2\r\n");
     assert_eq!(bench.out(b), refused);
     let c = bench.0.add("127.0.0.1");

@@ -330,6 +330,22 @@ fn bytes_that_are_not_nats_end_the_connection_with_the_servers_text() {
 }
 
 #[test]
+fn headers_that_were_not_announced_end_the_connection_at_their_line() {
+    for input in [
+        &b"HPUB a 12 99\r\nNATS"[..],
+        b"HPUB a 1 9999999\r\n",
+        b"HPUB \r\n",
+    ] {
+        let mut bench = Bench::quiet();
+        assert_eq!(bench.take(b"HPUB a 12 99", ROOM, NONE).used, 0);
+        assert_eq!(bench.take(input, ROOM, NONE).used, input.len());
+        assert_eq!(bench.out(), "");
+        let reasons = bench.broker.take_closing();
+        assert_eq!(reasons, [(bench.id, CloseReason::ProtocolViolation)]);
+    }
+}
+
+#[test]
 fn who_is_being_looked_at_waits_with_what_it_has_sent() {
     let hash = bcrypt::hash("p", 4).unwrap();
     let secret = crate::secret::Secret::new(hash);
@@ -338,8 +354,11 @@ fn who_is_being_looked_at_waits_with_what_it_has_sent() {
     let rest = b"PUB LOG 0\r\n\r\nPING\r\nPUB LO";
     let taken = bench.take(&[connect, rest].concat(), ROOM, NONE);
     assert_eq!((taken.used, taken.held), (connect.len(), Some(Way::Login)));
-    // Half an operation is no reason to refuse it meanwhile.
-    assert_eq!(bench.take(b"PIN", ROOM, NONE).held, None);
+    // So does half an operation, and what is none: the credentials come first.
+    for rest in [&b"PIN"[..], b"nonsense", b""] {
+        let taken = bench.take(rest, ROOM, NONE);
+        assert_eq!((taken.used, taken.held), (0, Some(Way::Login)));
+    }
     assert_eq!(bench.out(), "");
     let (id, number, check) = bench.broker.next_check().unwrap();
     assert!(bench.broker.checked(id, number, check.run()));

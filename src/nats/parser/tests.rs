@@ -134,6 +134,11 @@ fn operations() {
         ],
     );
     check(b"PUB a 002\r\nhi\r\n", &["PUB a reply= payload=hi"]);
+    // The first byte of arguments never ends the line.
+    check(b"SUB \na 1\r\n", &["SUB a queue=- sid=1"]);
+    check(b"PUB \na 0\r\n\r\n", &["PUB \na reply= payload="]);
+    check(b"CONNECT\n{}\n", &["CONNECT \n{}"]);
+    check(b"SUB \n", &["more"]);
 }
 
 #[test]
@@ -174,6 +179,7 @@ fn what_is_not_nats_is_refused_at_its_first_wrong_byte() {
         b"PUB\r\n",
         b"SUBX a 1\r\n",
         b"MSG a 1 2\r\nhi\r\n",
+        b"-ERR\r\n",
         b"\x16\x03\x01",
         b"PUB a 2\r\nhiX",
         b"PUB a 2\r\nhi\rX",
@@ -224,6 +230,25 @@ fn limits_hold_for_half_a_line_too() {
         b"HPUB a 1 101\r\n",
         &["error: a payload of 101 bytes, 100 are allowed"],
     );
+}
+
+#[test]
+fn a_whole_line_of_hpub_is_known_without_its_payload() {
+    for (input, expected) in [
+        (&b"HPUB a 1 2\r\n"[..], true),
+        (b"hpub nonsense\nrest", true),
+        (b"HPUB a 1 2\r", false),
+        (b"HPUB", false),
+        (b"PUB a 2\r\n", false),
+        (b"", false),
+    ] {
+        assert_eq!(
+            announces_headers(input, &LIMITS),
+            expected,
+            "{}",
+            input.escape_ascii()
+        );
+    }
 }
 
 proptest! {
