@@ -13,7 +13,7 @@ TOOLS := CARGO_TARGET_DIR='$(CARGO_TARGET_DIR)' tests/tools.sh
 IMAGE ?= cim
 # What bench runs; with ARGS one of them alone.
 BENCH ?= $(if $(ARGS),pipeline,pipeline configuration delivery)
-# What fuzz runs, each for so many seconds.
+# What fuzz runs, each for so many seconds; differential takes as many.
 TARGET ?= $(basename $(notdir $(wildcard tests/fuzz/targets/*.rs)))
 SECONDS ?= 60
 # Tools that integration-test does without, out of: go python java promtool prometheus etcd kafka collector hadolint chroot chromium.
@@ -80,6 +80,11 @@ fuzz: fuzz-tools ## search for bytes that break a reader (TARGET=nats_stream SEC
 image-root: release ## the release binary with all that it needs, as the image has them: target/image-root (FEATURES=kafka-tls as the image)
 	deploy/image-root.sh '$(CARGO_TARGET_DIR)/release/cim' '$(CARGO_TARGET_DIR)/image-root'
 
+.PHONY: differential
+differential: differential-tools ## send nats-server and the embedded server the same random bytes and compare the answers (SECONDS=60; SEED=1 for those of integration-test)
+	DIFFERENTIAL_SECONDS=$(SECONDS) DIFFERENTIAL_SEED=$(or $(SEED),$$(date +%s)) \
+		$(CARGO) test $(LOCKED) --test differential -- --ignored --nocapture
+
 .PHONY: image
 image: ## build the container image (IMAGE=name; docker or podman)
 	@engine=$$(command -v docker || command -v podman) || { echo "missing: docker or podman; install one of them" >&2; exit 1; }; \
@@ -112,7 +117,7 @@ deny: deny-tools ## licences, sources and duplicates of all crates, and known vu
 clean: ## remove everything that was built (files that CIM wrote, ./cim-data, stay)
 	$(CARGO) clean
 
-.PHONY: build-tools demo-tools lint-tools bench-tools fuzz-tools integration-tools sbom-tools deny-tools
+.PHONY: build-tools demo-tools lint-tools bench-tools fuzz-tools differential-tools integration-tools sbom-tools deny-tools
 build-tools:
 	@$(TOOLS) rust cc
 demo-tools: build-tools
@@ -129,6 +134,8 @@ sbom-tools: build-tools
 	@$(TOOLS) sbom
 deny-tools: build-tools
 	@$(TOOLS) deny
+differential-tools: build-tools
+	@$(TOOLS) go
 integration-tools: build-tools
 	@if [ -n '$(WITHOUT)' ]; then \
 		if [ -n '$(CI)' ]; then echo "WITHOUT is not for CI: nothing may be left out there" >&2; exit 1; fi; \
