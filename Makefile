@@ -12,7 +12,7 @@ CARGO_TARGET_DIR ?= target
 TOOLS := CARGO_TARGET_DIR='$(CARGO_TARGET_DIR)' tests/tools.sh
 IMAGE ?= cim
 # What bench runs; with ARGS one of them alone.
-BENCH ?= $(if $(ARGS),pipeline,pipeline configuration delivery)
+BENCH ?= $(if $(ARGS),pipeline,pipeline configuration delivery nats)
 # What fuzz runs, each for so many seconds; differential takes as many.
 TARGET ?= $(basename $(notdir $(wildcard tests/fuzz/targets/*.rs)))
 SECONDS ?= 60
@@ -63,7 +63,7 @@ clippy: lint-tools ## clippy, a warning is an error
 	$(CARGO) clippy $(LOCKED) --workspace --all-targets -- -D warnings
 
 .PHONY: bench
-bench: bench-tools ## log lines, change sets and delivery with the release build: throughput, CPU, memory, latency (BENCH=pipeline ARGS="..." for one)
+bench: bench-tools ## log lines, change sets, delivery and the NATS server beside nats-server, with the release build: throughput, CPU, memory, latency (BENCH=pipeline ARGS="..." for one)
 	@set -e; for bench in $(BENCH); do \
 		PATH="$$PATH:$(abspath $(CARGO_TARGET_DIR))/tools/usr/bin" $(CARGO) bench $(LOCKED) --bench $$bench $(if $(ARGS),-- $(ARGS)); \
 	done

@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 /// Publish to readable where the line goes.
 #[derive(Debug, Clone, Copy)]
+#[allow(dead_code, reason = "each bench uses a part")]
 pub struct Latency {
     pub p50_ms: f64,
     pub p99_ms: f64,

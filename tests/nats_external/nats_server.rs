@@ -1,55 +1,19 @@
 //! nats-server itself, from its Go module, killed and started again under load.
 
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::path::PathBuf;
 
-use super::support::cim::wait;
 use rustix::process::{Pid, kill_process};
 
 use super::support::load::{line, parse};
 use super::support::nats::event;
+use super::support::nats_server::{self, NatsServer};
 use super::support::publisher::Publisher;
 use super::support::{Cim, PATIENCE, Signal, eventually};
 use super::{client_of, free_port, ready};
 
-const MODULE: &str = "github.com/nats-io/nats-server/v2@v2.12.1";
-
-/// Killed with its owner.
-struct NatsServer(std::process::Child);
-
-impl NatsServer {
-    fn start(program: &Path, port: u16) -> Self {
-        let child = Command::new(program)
-            .args(["-a", "127.0.0.1", "-p", &port.to_string()])
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn();
-        Self(child.unwrap())
-    }
-}
-
-impl Drop for NatsServer {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        assert!(wait(&mut self.0, PATIENCE).is_some());
-    }
-}
-
-/// The program, built once.
 fn program() -> PathBuf {
-    let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join("nats-server");
-    let program = dir.join("nats-server");
-    if !program.exists() {
-        let built = Command::new("go")
-            .args(["install", MODULE])
-            .env("GOBIN", &dir)
-            .env("GOFLAGS", "-mod=mod")
-            .status()
-            .expect("go is missing: `make integration-test` says how to get it, or goes without");
-        assert!(built.success(), "{MODULE} cannot be built");
-    }
-    program
+    nats_server::program()
+        .expect("go is missing: `make integration-test` says how to get it, or goes without")
 }
 
 #[test]
@@ -59,7 +23,7 @@ fn with_go_a_nats_server_that_stands_still_is_noticed_and_one_that_goes_on_is_fo
     let server = NatsServer::start(&program(), port);
     let cim = Cim::start(client_of(&format!("nats://127.0.0.1:{port}")));
     ready(&cim);
-    let pid = Pid::from_child(&server.0);
+    let pid = Pid::from_child(&server.child);
     kill_process(pid, Signal::STOP).unwrap();
     eventually(3 * PATIENCE, || {
         let page = cim.get("/readyz").text();

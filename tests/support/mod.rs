@@ -22,6 +22,7 @@ pub mod load;
 pub mod logs;
 pub mod metrics;
 pub mod nats;
+pub mod nats_server;
 pub mod options;
 pub mod pod;
 pub mod proc;
