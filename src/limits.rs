@@ -863,3 +863,16 @@ pub const CHANGE_SET_BYTES: usize = 1 << 20;
 pub const CHANGE_SETS_LISTED: usize = 1000;
 /// Revisions that `cim change-set put` tries when others take them at the same time.
 pub const CHANGE_SET_REVISIONS_TRIED: u32 = 8;
+/// Bytes of a chunk of what waits for a NATS client: the unit in which memory comes and goes. As much as one write takes at least.
+pub const OUTBOUND_CHUNK_BYTES: usize = 64 << 10;
+/// Such chunks that are kept for the next bytes: 1 MiB.
+pub const OUTBOUND_CHUNKS_KEPT: usize = 16;
+/// So many steps there are on the way of a client from nothing that waits for it to being cut off. From the first one on whoever publishes to
+/// it waits too, for [`CROWDED_TIME`] and step after each read at most: a burst does not cut off a subscriber that is only a little slower. The
+/// second half of [`ALL_PENDING_BYTES`] has as many.
+pub const CROWDED_STEPS: u32 = 8;
+/// See [`CROWDED_STEPS`]: a subscriber of 8 MiB that takes nothing is cut off after 5 s, and one that takes 1 MB a second is not. nats-server:
+/// 10 ms at any step, in the second half of 64 MiB.
+pub const CROWDED_TIME: Duration = Duration::from_millis(10);
+/// Clients whose first waiting bytes get a whole chunk at once, though they may be few: 2 MiB, whatever the number of clients.
+pub const OUTBOUND_CHUNKS_FIRST: usize = 32;

@@ -615,3 +615,53 @@ fn a_client_that_is_never_quiet_gets_its_first_ping_and_no_other() {
     }
     assert_eq!(pings, 1);
 }
+
+/// A subscriber to `bulk`, and bytes that publish a MiB to it in 64 messages.
+fn bulk(server: &Server) -> (BufReader<TcpStream>, Vec<u8>) {
+    let mut subscriber = BufReader::with_capacity(128 << 10, server.client());
+    let subscription = b"SUB bulk 1\r\nPING\r\n";
+    subscriber.get_mut().write_all(subscription).unwrap();
+    expect(&mut subscriber, "PONG");
+    let publish = [b"PUB bulk 16384\r\n", &[b'x'; 16384][..], b"\r\n"].concat();
+    (subscriber, publish.repeat(64))
+}
+
+#[test]
+fn who_publishes_faster_than_a_subscriber_reads_waits_for_it() {
+    const MIB: usize = 32;
+    let server = Server::start();
+    let (mut subscriber, publish) = bulk(&server);
+    let mut publisher = server.client();
+    let writer = std::thread::spawn(move || {
+        for _ in 0..MIB {
+            publisher.write_all(&publish).unwrap();
+        }
+        // Closed now, it would take back what the server has not read: its INFO has not been read either.
+        publisher
+    });
+    let mut left = MIB * 64 * ("MSG bulk 1 16384\r\n".len() + 16384 + 2);
+    while left > 0 {
+        let read = subscriber.fill_buf().unwrap().len();
+        assert!(read > 0, "cut off, {left} bytes were left");
+        subscriber.consume(read);
+        left -= read;
+        // Not to wait for something: this subscriber is slow.
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    drop(writer.join().unwrap());
+    assert_eq!(server.metrics.nats_slow_consumers.get(), 0);
+}
+
+#[test]
+fn nobody_waits_long_for_a_subscriber_that_takes_nothing() {
+    let server = Server::start();
+    let (subscriber, publish) = bulk(&server);
+    let mut publisher = BufReader::new(server.client());
+    for _ in 0..64 {
+        publisher.get_mut().write_all(&publish).unwrap();
+    }
+    publisher.get_mut().write_all(b"PING\r\n").unwrap();
+    expect(&mut publisher, "PONG");
+    assert_eq!(server.metrics.nats_slow_consumers.get(), 1);
+    drop(subscriber);
+}

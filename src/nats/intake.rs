@@ -172,6 +172,8 @@ pub struct Taken {
     pub control: Option<ControlPlan>,
     /// The client waits for an answer: do not let it wait for more input.
     pub interactive: bool,
+    /// Much waits for this client, which gets what was published.
+    pub crowded: Option<ClientId>,
 }
 
 /// Numbers the batches and keeps the acknowledgements that wait.
@@ -252,6 +254,7 @@ impl Intake {
         stored: Stored,
         flush: &mut dyn FnMut(&mut Broker),
     ) -> Taken {
+        broker.take_crowded();
         let mut turn = Turn {
             intake: self,
             broker,
@@ -316,6 +319,7 @@ impl Intake {
             interactive,
             ..
         } = turn;
+        let crowded = broker.take_crowded();
         if let Some(plan) = &log {
             self.spans_hint = plan.spans.len();
         }
@@ -327,6 +331,7 @@ impl Intake {
             events,
             control,
             interactive,
+            crowded,
         }
     }
 }

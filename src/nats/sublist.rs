@@ -46,7 +46,9 @@ struct Entry {
 pub struct Sublist {
     literals: HashMap<Rc<[u8]>, Vec<Entry>>,
     wildcards: Vec<(Rc<[u8]>, Entry)>,
-    cache: HashMap<Box<[u8]>, Rc<Matches>>,
+    cache: HashMap<Rc<[u8]>, Rc<Matches>>,
+    /// The last answer: a stream asks the same again and again.
+    last: Option<(Rc<[u8]>, Rc<Matches>)>,
     cached_ids: usize,
     inserts: u64,
     removes: u64,
@@ -88,9 +90,16 @@ impl Sublist {
     /// The subscriptions to `subject`, which must be literal to match a wildcard's place.
     pub fn matches(&mut self, subject: &[u8]) -> Rc<Matches> {
         self.asked += 1;
-        if let Some(found) = self.cache.get(subject) {
+        if let Some((last, found)) = &self.last
+            && **last == *subject
+        {
             self.hits += 1;
-            return found.clone();
+            return Rc::clone(found);
+        }
+        if let Some((subject, found)) = self.cache.get_key_value(subject) {
+            self.hits += 1;
+            self.last = Some((Rc::clone(subject), Rc::clone(found)));
+            return Rc::clone(found);
         }
         let found = Rc::new(self.find(subject));
         let ids = found.plain.len() + found.queues.iter().map(Vec::len).sum::<usize>();
@@ -130,6 +139,7 @@ impl Sublist {
     }
 
     fn forget_answers(&mut self) {
+        self.last = None;
         self.cache.clear();
         self.cached_ids = 0;
     }

@@ -139,6 +139,7 @@ impl Loop {
                 list.retain(|&other| other != id);
             }
             self.early.retain(|&(other, _)| other != id);
+            self.stalled.retain(|&(other, _, _)| other != id);
         }
     }
 

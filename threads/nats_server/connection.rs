@@ -24,6 +24,8 @@ pub(super) enum Turn {
     Cooling,
     /// When the data path has room again.
     Held,
+    /// When less waits for a client to which it publishes, or after a short while.
+    Stalled,
     /// When a TLS handshake before it has come to its end.
     Queued,
     /// Never: the client has ended its side, and only its PINGs still wait.

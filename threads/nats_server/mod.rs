@@ -157,6 +157,8 @@ struct Loop {
     cooling: Vec<ClientId>,
     /// Connections that wait for room, in the order in which they began to, and on which way.
     held: Vec<(ClientId, Way)>,
+    /// Connections that wait for a client to which they publish, for which, and since when.
+    stalled: Vec<(ClientId, ClientId, Instant)>,
     /// Connections with PINGs that wait.
     pinging: Vec<ClientId>,
     /// Connections with PINGs that came early, and since when.
@@ -224,6 +226,7 @@ impl Loop {
             ready: Vec::new(),
             cooling: Vec::new(),
             held: Vec::new(),
+            stalled: Vec::new(),
             pinging: Vec::new(),
             early: Vec::new(),
             cooled_at: None,
@@ -269,6 +272,7 @@ impl Loop {
                 let cooled = std::mem::take(&mut self.cooling);
                 cooled.into_iter().for_each(|id| self.make_ready(id));
             }
+            self.go_on();
             for id in std::mem::take(&mut self.ready) {
                 self.read(id);
             }
@@ -297,11 +301,19 @@ impl Loop {
             Phase::Serving | Phase::Ended => None,
         };
         let now = Instant::now();
-        [self.cooled_at, self.timers_at, phase, self.early_at()]
-            .into_iter()
-            .flatten()
-            .min()
-            .map(|at| at.saturating_duration_since(now))
+        let stalled = self.stalled.iter();
+        let stalled = stalled.map(|&(_, crowded, since)| self.stalled_until(crowded, since));
+        [
+            self.cooled_at,
+            self.timers_at,
+            phase,
+            self.early_at(),
+            stalled.min(),
+        ]
+        .into_iter()
+        .flatten()
+        .min()
+        .map(|at| at.saturating_duration_since(now))
     }
 
     fn on_event(&mut self, event: &Event) {

@@ -1,10 +1,12 @@
 //! Reading: one read of a connection, what it means, what is kept of it, and when the next one comes.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use crate::limits::{ALL_PARTIAL_BYTES, CONTROL_LINE_BYTES, LOG_BYTES, READ_BLOCK_BYTES};
+use crate::limits::{
+    ALL_PARTIAL_BYTES, CONTROL_LINE_BYTES, CROWDED_TIME, LOG_BYTES, READ_BLOCK_BYTES,
+};
 use crate::nats::intake::{Room, Stored, Taken, Way};
 use crate::nats::{Broker, ClientId, CloseReason};
 use crate::tap::ControlBatch;
@@ -262,6 +264,14 @@ impl Loop {
         if let Some(way) = taken.held {
             return self.hold(id, way);
         }
+        if let Some(crowded) = taken.crowded
+            && self.phase == Phase::Serving
+            && !self.broker.is_closing(crowded)
+            && let Some(connection) = self.connection(id)
+        {
+            connection.turn = Turn::Stalled;
+            return self.stalled.push((id, crowded, self.now));
+        }
         let coalesce = self.limits.read_coalesce;
         let nothing_waits = self.broker.outbound(id).is_none_or(|out| out.is_empty());
         let Some(Some(connection)) = self.connections.get_mut(id) else {
@@ -281,6 +291,26 @@ impl Loop {
             self.cooled_at.get_or_insert(self.now + coalesce);
         } else {
             self.poll_again(id);
+        }
+    }
+
+    /// How long whoever publishes to a client waits for it.
+    pub(super) fn stalled_until(&self, crowded: ClientId, since: Instant) -> Instant {
+        since + CROWDED_TIME * self.broker.crowding(crowded)
+    }
+
+    /// Reads on where what was waited for has come about, or the time is up.
+    pub(super) fn go_on(&mut self) {
+        for (id, crowded, since) in std::mem::take(&mut self.stalled) {
+            let is_over = self.now >= self.stalled_until(crowded, since);
+            if !is_over && self.phase == Phase::Serving {
+                self.stalled.push((id, crowded, since));
+            } else if self
+                .connection(id)
+                .is_some_and(|connection| connection.turn == Turn::Stalled)
+            {
+                self.make_ready(id);
+            }
         }
     }
 

@@ -3,7 +3,7 @@
 //! TLS holds back no plaintext between two reads, so that poll knows all there is to know, and what it has encrypted counts among
 //! what waits for the client until the socket has it.
 
-use std::io::{self, BufRead, Read as _, Write};
+use std::io::{self, BufRead, IoSlice, Read as _, Write};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -18,6 +18,9 @@ use crate::nats::{Broker, ClientId};
 
 /// What a TLS handshake begins with (RFC 8446 section 5.1: a record of type handshake).
 const HANDSHAKE_RECORD: u8 = 0x16;
+
+/// Chunks of what waits for a client that one write takes at most.
+const CHUNKS_A_WRITE: usize = 8;
 
 /// What a read brought.
 #[derive(Debug)]
@@ -157,7 +160,14 @@ pub(super) fn write_plain(
         && *most > 0
     {
         let front = out.front();
-        match rustix::io::write(stream, front.get(..*most).unwrap_or(front)) {
+        let result = if *most < out.len() {
+            rustix::io::write(stream, front.get(..*most).unwrap_or(front))
+        } else {
+            let mut slices = [IoSlice::new(&[]); CHUNKS_A_WRITE];
+            let count = out.slices(&mut slices);
+            rustix::io::writev(stream, slices.get(..count).unwrap_or_default())
+        };
+        match result {
             Ok(n) => {
                 broker.sent(id, n);
                 *most -= n;

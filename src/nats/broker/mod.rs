@@ -13,6 +13,7 @@ use std::time::Instant;
 use slab::Slab;
 
 use answers::Answers;
+use outbound::Chunks;
 pub use outbound::Outbound;
 use quoted::quoted;
 
@@ -23,12 +24,13 @@ use super::parser::{Op, Publish};
 use super::sublist::{SubId, Sublist};
 use super::tls::CertificateNames;
 use super::{Change, CloseReason, Limits, subject};
+use crate::limits::{CROWDED_STEPS, OUTBOUND_CHUNK_BYTES};
 
 /// Place of a client in the broker's table; reused after [`Broker::remove`].
 pub type ClientId = usize;
 
 /// Bytes after which a client is flushed in the middle of a batch, so that a burst does not look like a slow consumer.
-const FLUSH_EARLY_BYTES: usize = 64 << 10;
+const FLUSH_EARLY_BYTES: usize = OUTBOUND_CHUNK_BYTES;
 
 struct Subscription {
     client: ClientId,
@@ -122,7 +124,11 @@ pub struct Broker {
     subscriptions: Slab<Subscription>,
     subscription_bytes: usize,
     sublist: Sublist,
+    /// What waits for all clients.
     pending: usize,
+    chunks: Chunks,
+    lines: Lines,
+    crowded: Option<ClientId>,
     dirty: Vec<ClientId>,
     full: Vec<ClientId>,
     closing: Vec<(ClientId, CloseReason)>,
@@ -160,6 +166,9 @@ impl Broker {
             subscription_bytes: 0,
             sublist: Sublist::default(),
             pending: 0,
+            chunks: Chunks::default(),
+            lines: Lines::default(),
+            crowded: None,
             dirty: Vec::new(),
             full: Vec::new(),
             closing: Vec::new(),
@@ -195,7 +204,7 @@ impl Broker {
             in_dirty: false,
             closing: false,
         });
-        self.send(id, &[&line]);
+        self.send(id, [&line]);
         if self.clients.len() > self.limits.connections {
             self.close(id, CloseReason::MaxConnectionsExceeded);
         }
@@ -249,7 +258,7 @@ impl Broker {
             })
             .collect();
         for (id, line) in told {
-            self.send(id, &[&line]);
+            self.send(id, [&line]);
         }
     }
 
@@ -262,10 +271,10 @@ impl Broker {
 
     /// Forgets a connection and its subscriptions.
     pub fn remove(&mut self, id: ClientId) {
-        let Some(client) = self.clients.try_remove(id) else {
+        let Some(mut client) = self.clients.try_remove(id) else {
             return;
         };
-        self.pending -= client.out.len();
+        self.pending -= client.out.clear(&mut self.chunks);
         for sub in client.subscriptions.into_values() {
             self.forget(sub);
         }
@@ -339,6 +348,25 @@ impl Broker {
         std::mem::take(&mut self.full)
     }
 
+    /// The last client that got something since the last call although much waits for it already. What CIM takes itself does not count.
+    pub fn take_crowded(&mut self) -> Option<ClientId> {
+        self.crowded.take()
+    }
+
+    /// How much whoever publishes to the client should slow down: 0 is not at all, and the closer it is to being cut off the more, up to
+    /// about [`CROWDED_STEPS`].
+    pub fn crowding(&self, id: ClientId) -> u32 {
+        let steps = |bytes: usize, most: usize| {
+            let step = (most / CROWDED_STEPS as usize).max(1);
+            u32::try_from(bytes / step).unwrap_or(CROWDED_STEPS)
+        };
+        let len = self.outbound(id).map_or(0, Outbound::len);
+        let of_one = steps(len, self.limits.client_pending_bytes);
+        let half = self.limits.all_pending_bytes / 2;
+        let above = self.pending.checked_sub(half).filter(|_| len > 0);
+        of_one.max(above.map_or(0, |above| 1 + steps(above, half)))
+    }
+
     /// Clients to close, with the reason; their last words are in their [`Outbound`].
     pub fn take_closing(&mut self) -> Vec<(ClientId, CloseReason)> {
         std::mem::take(&mut self.closing)
@@ -352,7 +380,7 @@ impl Broker {
     /// `count` bytes of the client's [`Outbound::front`] are sent.
     pub fn sent(&mut self, id: ClientId, count: usize) {
         if let Some(client) = self.clients.get_mut(id) {
-            client.out.consume(count);
+            client.out.consume(&mut self.chunks, count);
             self.pending -= count;
         }
     }
@@ -374,24 +402,24 @@ impl Broker {
             self.closing.push((id, reason));
             if reason.is_slow_consumer() {
                 // Its memory is what others need now.
-                self.pending -= std::mem::take(&mut client.out).len();
+                self.pending -= client.out.clear(&mut self.chunks);
             }
         }
     }
 
     /// `-ERR` without an end of the connection.
     pub fn error(&mut self, id: ClientId, text: &str) {
-        self.send(id, &[b"-ERR '", text.as_bytes(), b"'\r\n"]);
+        self.send(id, [b"-ERR '", text.as_bytes(), b"'\r\n"]);
     }
 
     /// `PONG`.
     pub fn pong(&mut self, id: ClientId) {
-        self.send(id, &[b"PONG\r\n"]);
+        self.send(id, [b"PONG\r\n"]);
     }
 
     /// `PING`.
     pub fn ping(&mut self, id: ClientId) {
-        self.send(id, &[b"PING\r\n"]);
+        self.send(id, [b"PING\r\n"]);
     }
 
     /// Any operation but PING, PONG and publishes, which concern the data path and time too.
@@ -640,11 +668,12 @@ impl Broker {
             return Published::Refused;
         }
         if verbose {
-            self.send(id, &[b"+OK\r\n"]);
+            self.send(id, [b"+OK\r\n"]);
         }
         if self.subscriptions.is_empty() {
             return Published::Routed;
         }
+        let crowded = self.crowded;
         let delivered = self.route(
             Some(id),
             message.subject,
@@ -653,6 +682,9 @@ impl Broker {
             message.header_len.filter(|&len| len > 0),
             message.body,
         );
+        if handled {
+            self.crowded = crowded;
+        }
         if !delivered && !handled && no_responders && !message.reply.is_empty() {
             self.no_responders(id, message);
         }
@@ -717,7 +749,7 @@ impl Broker {
         let len = digits.format(headers.len()).as_bytes();
         self.send(
             id,
-            &[
+            [
                 b"HMSG ",
                 message.reply,
                 b" ",
@@ -749,6 +781,9 @@ impl Broker {
             header_len,
             body,
         };
+        if !found.is_empty() {
+            self.lines.write(&message);
+        }
         for &sub in &found.plain {
             delivered |= self.deliver(from, sub, &message);
         }
@@ -801,44 +836,21 @@ impl Broker {
         if subscription.delivered == subscription.max {
             self.ended.push(sub);
         }
-        let header_len = message.header_len.unwrap_or(0);
-        let with_headers = client.connect.headers && message.header_len.is_some();
-        let body = if with_headers {
-            message.body
-        } else {
-            message.body.get(header_len..).unwrap_or_default()
+        let lines = &self.lines;
+        let (start, end, body) = match message.header_len {
+            Some(_) if client.connect.headers => (lines.hmsg(), &lines.with_headers, message.body),
+            header_len => {
+                let body = message.body.get(header_len.unwrap_or(0)..);
+                (lines.msg(), &lines.plain, body.unwrap_or_default())
+            }
         };
-        let (mut digits, mut header_digits) = (itoa::Buffer::new(), itoa::Buffer::new());
-        let len = digits.format(body.len()).as_bytes();
-        let verb: &[u8] = if with_headers { b"HMSG " } else { b"MSG " };
-        let gap: &[u8] = if message.reply.is_empty() { b"" } else { b" " };
-        let (header, header_gap): (&[u8], &[u8]) = if with_headers {
-            (header_digits.format(header_len).as_bytes(), b" ")
-        } else {
-            (b"", b"")
-        };
-        let parts: [&[u8]; 13] = [
-            verb,
-            message.subject,
-            b" ",
-            &subscription.sid,
-            b" ",
-            message.reply,
-            gap,
-            header,
-            header_gap,
-            len,
-            b"\r\n",
-            body,
-            b"\r\n",
-        ];
         let bytes = body.len() as u64;
         self.stats.out_messages += 1;
         self.stats.out_bytes += bytes;
         client.stats.out_messages += 1;
         client.stats.out_bytes += bytes;
-        let added = client.out.push(&parts);
-        self.pending += added;
+        let parts = [start, &subscription.sid, end, body, b"\r\n"];
+        self.pending += client.out.push(&mut self.chunks, parts);
         self.after_push(id);
         if from.is_none() {
             self.reached.push(id);
@@ -852,19 +864,20 @@ impl Broker {
             .get(id)
             .is_some_and(|client| client.connect.verbose)
         {
-            self.send(id, &[b"+OK\r\n"]);
+            self.send(id, [b"+OK\r\n"]);
         }
     }
 
-    fn send(&mut self, id: ClientId, parts: &[&[u8]]) {
+    fn send<const N: usize>(&mut self, id: ClientId, parts: [&[u8]; N]) {
         if let Some(client) = self.clients.get_mut(id)
             && !client.closing
         {
-            self.pending += client.out.push(parts);
+            self.pending += client.out.push(&mut self.chunks, parts);
             self.after_push(id);
         }
     }
 
+    #[inline]
     fn after_push(&mut self, id: ClientId) {
         let Some(client) = self.clients.get_mut(id) else {
             return;
@@ -874,6 +887,17 @@ impl Broker {
             self.dirty.push(id);
         }
         let len = client.out.len();
+        let much = FLUSH_EARLY_BYTES.min(self.limits.client_pending_bytes);
+        if len >= much || self.pending > self.limits.all_pending_bytes {
+            self.after_much(id, len);
+        }
+    }
+
+    /// The client has `len` bytes waiting, which is much, or all have.
+    fn after_much(&mut self, id: ClientId, len: usize) {
+        if self.crowding(id) > 0 {
+            self.crowded = Some(id);
+        }
         if len > self.limits.client_pending_bytes {
             self.close(id, CloseReason::SlowConsumerPendingBytes);
         } else if self.pending > self.limits.all_pending_bytes {
@@ -912,6 +936,60 @@ struct Message<'a> {
     reply: &'a [u8],
     header_len: Option<usize>,
     body: &'a [u8],
+}
+
+/// The lines before a message, but for the ids of the subscriptions in their middle: the same for all who get it.
+#[derive(Debug, Default)]
+struct Lines {
+    /// `HMSG subject `, which `MSG subject ` is a part of.
+    start: Vec<u8>,
+    /// ` [reply ]length`, and the line end.
+    plain: Vec<u8>,
+    /// ` [reply ]header-length length`, and the line end; only for a message with headers.
+    with_headers: Vec<u8>,
+}
+
+impl Lines {
+    fn write(&mut self, message: &Message<'_>) {
+        let known = self.start.get(b"HMSG ".len()..);
+        let is_same = known.and_then(|known| known.strip_suffix(b" ")) == Some(message.subject);
+        // A stream has one subject for many messages.
+        if !is_same {
+            self.start.clear();
+            self.start.extend_from_slice(b"HMSG ");
+            self.start.extend_from_slice(message.subject);
+            self.start.push(b' ');
+        }
+        let header_len = message.header_len.unwrap_or(0);
+        let mut digits = itoa::Buffer::new();
+        let mut write = |line: &mut Vec<u8>, numbers: &[usize]| {
+            line.clear();
+            if !message.reply.is_empty() {
+                line.push(b' ');
+                line.extend_from_slice(message.reply);
+            }
+            for &number in numbers {
+                line.push(b' ');
+                line.extend_from_slice(digits.format(number).as_bytes());
+            }
+            line.extend_from_slice(b"\r\n");
+        };
+        write(
+            &mut self.plain,
+            &[message.body.len().saturating_sub(header_len)],
+        );
+        if message.header_len.is_some() {
+            write(&mut self.with_headers, &[header_len, message.body.len()]);
+        }
+    }
+
+    fn hmsg(&self) -> &[u8] {
+        &self.start
+    }
+
+    fn msg(&self) -> &[u8] {
+        self.start.get(1..).unwrap_or_default()
+    }
 }
 
 #[cfg(test)]

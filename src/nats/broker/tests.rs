@@ -638,3 +638,69 @@ fn a_user_with_a_key_signs_what_it_was_told() {
         assert_eq!(bench.out(id), answer);
     }
 }
+
+#[test]
+fn whoever_publishes_to_a_client_for_whom_much_waits_is_to_slow_down() {
+    let mut bench = Bench::quiet();
+    let (slow, other) = (bench.plain(), bench.plain());
+    bench.send(slow, "SUB > 1\r\n");
+    let body = [b'x'; 64 << 10];
+    let message = |subject: &'static [u8]| Publish {
+        subject,
+        reply: b"",
+        header_len: None,
+        body: &body,
+        body_start: 0,
+    };
+    // What CIM takes is not held up by who looks on.
+    let step = Limits::default().client_pending_bytes / CROWDED_STEPS as usize;
+    for _ in 0..2 * step / body.len() {
+        bench.0.publish(other, &message(b"LOG"), true);
+        assert_eq!(bench.0.take_crowded(), None);
+    }
+    assert_eq!((bench.0.crowding(slow), bench.0.crowding(other)), (2, 0));
+    bench.0.publish(other, &message(b"a"), false);
+    assert_eq!(bench.0.take_crowded(), Some(slow));
+    assert_eq!(bench.0.take_crowded(), None);
+    bench.out(slow);
+    bench.0.publish(other, &message(b"a"), false);
+    assert_eq!(bench.0.take_crowded(), None);
+    // Each has little, and all have much.
+    let bytes = Limits::default().all_pending_bytes / 2;
+    let others: Vec<_> = (0..10).map(|_| bench.plain()).collect();
+    for &id in &others {
+        bench.send(id, "SUB b 1\r\n");
+    }
+    while bench.0.pending < bytes {
+        assert_eq!(bench.0.crowding(others[0]), 0);
+        bench.0.publish(other, &message(b"b"), false);
+    }
+    assert_eq!(
+        (bench.0.crowding(others[0]), bench.0.crowding(other)),
+        (1, 0)
+    );
+    assert!(bench.0.take_crowded().is_some());
+}
+
+#[test]
+fn the_lines_of_one_message_are_not_those_of_the_next() {
+    let mut bench = Bench::quiet();
+    let (plain, bare) = (bench.plain(), bench.client(r#"{"headers":false}"#));
+    for id in [plain, bare] {
+        bench.send(id, "SUB a.> 7\r\n");
+    }
+    bench.out(bare);
+    let publisher = bench.plain();
+    bench.send(
+        publisher,
+        "PUB a.b 2\r\nhi\r\nPUB a.b r 1\r\n!\r\nHPUB a.b 12 14\r\nNATS/1.0\r\n\r\nhi\r\nPUB a.bc 3\r\nend\r\n",
+    );
+    assert_eq!(
+        bench.out(plain),
+        "MSG a.b 7 2\r\nhi\r\nMSG a.b 7 r 1\r\n!\r\nHMSG a.b 7 12 14\r\nNATS/1.0\r\n\r\nhi\r\nMSG a.bc 7 3\r\nend\r\n"
+    );
+    assert_eq!(
+        bench.out(bare),
+        "MSG a.b 7 2\r\nhi\r\nMSG a.b 7 r 1\r\n!\r\nMSG a.b 7 2\r\nhi\r\nMSG a.bc 7 3\r\nend\r\n"
+    );
+}
