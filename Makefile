@@ -104,7 +104,7 @@ sbom: sbom-tools ## the software bill of materials of the image's binary, target
 	rm -f examples/rust/cim.cdx.json && mkdir -p '$(CARGO_TARGET_DIR)/sbom' && mv cim.cdx.json '$(CARGO_TARGET_DIR)/sbom/'
 
 .PHONY: deny
-deny: deny-tools ## licences, sources and duplicates of all crates, and known vulnerabilities where their database can be reached
+deny: deny-tools ## licences and sources of all crates, those that are not wanted, and known vulnerabilities where their database can be reached
 	@PATH="$$PATH:$(abspath $(CARGO_TARGET_DIR))/tools/bin"; \
 	$(CARGO) deny --locked --offline check licenses bans sources || exit; \
 	if $(CARGO) deny --locked fetch db >/dev/null 2>&1; then \
