@@ -109,10 +109,10 @@ step "3. Events: stored first, then delivered"
 if [ -n "$jars" ]; then
   delivered() { curl -s "http://$http/metrics" | grep '^cim_events_delivered_total' | grep -qE ' [1-9]'; }
   until_true "the first delivered event" delivered
-  show "kafka-console-consumer.sh --bootstrap-server $kafka --topic EVENT --from-beginning --max-messages 3"
+  show "kafka-console-consumer.sh --bootstrap-server $kafka --topic EVENT --from-beginning --max-messages 5"
 else
-  until_true "events in the file" "grep -q ConfigChanged cim-data/logs/*_events.jsonl"
-  show "head -n 3 cim-data/logs/*_events.jsonl"
+  until_true "events in the file" "[ \$(wc -l <cim-data/logs/*_events.jsonl) -ge 5 ]"
+  show "head -n 5 cim-data/logs/*_events.jsonl"
 fi
 show "curl -s http://$http/metrics | grep -E '^cim_(events_(stored|delivered)_total|journal_records)'"
 

@@ -203,7 +203,7 @@ fn emit_and_tail_get_in_where_certificates_and_a_password_are_needed() {
     let said = Capture::start(tail.stderr.take().unwrap(), false);
     eventually(PATIENCE, || said.text().contains("listening"));
     assert!(!said.text().contains("p%40ss"), "{}", said.text());
-    let output = run(&mut emit(&["--server", &server], "two").args(files), b"");
+    let output = run(emit(&["--server", &server], "two").args(files), b"");
     assert!(output.status.success());
     assert!(wait(&mut tail, PATIENCE).expect("tail ends").success());
     assert!(printed.wait_closed(PATIENCE));

@@ -37,7 +37,7 @@ fn expect(output: &Output, code: i32, on_stdout: &str, on_stderr: &str) {
 fn help_version_and_mistakes() {
     let dir = tempfile::tempdir().unwrap();
     let cim = |args: &[&str]| cim(dir.path(), args, &[]);
-    expect(&cim(&["--help"]), 0, "Exit codes:", "");
+    expect(&cim(&["--help"]), 0, "Exit codes", "");
     expect(&cim(&["run", "--help"]), 0, "--read-coalesce-us", "");
     expect(
         &cim(&["--version"]),
