@@ -11,6 +11,8 @@
 mod answers;
 #[path = "differential/generate.rs"]
 mod generate;
+#[path = "clients/harness.rs"]
+mod harness;
 #[path = "differential/play.rs"]
 mod play;
 #[path = "differential/random.rs"]
@@ -23,6 +25,7 @@ mod session;
 mod shrink;
 #[path = "differential/stream.rs"]
 mod stream;
+mod support;
 
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -32,6 +35,7 @@ use play::{Player, Record};
 use random::Random;
 use servers::{CONFIGS, Config, Server};
 use session::Session;
+use support::nats_server;
 
 /// Sessions that were answered differently once.
 const KEPT: &str = include_str!("differential/kept.txt");
@@ -116,7 +120,9 @@ fn number(variable: &str, default: u64) -> u64 {
 #[test]
 #[ignore = "integration"]
 fn with_go_byte_streams_are_answered_as_nats_server_answers_them() {
-    let (real, ours) = (servers::real(), servers::ours());
+    let real = nats_server::program()
+        .expect("go is missing: `make integration-test` says how to get it, or goes without");
+    let ours = harness::front();
     let (seed, time) = (
         number("DIFFERENTIAL_SEED", SEED),
         Duration::from_secs(number("DIFFERENTIAL_SECONDS", SECONDS)),

@@ -7,7 +7,9 @@
     missing_docs
 )]
 
-use std::sync::Arc;
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -44,6 +46,8 @@ struct Rig {
     metrics: Arc<Metrics>,
     seq: u64,
     _thread: JoinHandle<()>,
+    /// The thread's directory in `/proc`.
+    task: PathBuf,
 }
 
 impl Rig {
@@ -61,6 +65,8 @@ impl Rig {
         let log_progress = Progress::new(|| {});
         let event_progress = Progress::new(|| {});
         let control_progress = Progress::new(|| {});
+        let one = STARTS.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = threads();
         let thread = NatsSubscriptions {
             log: log_in,
             events: events_in,
@@ -85,6 +91,10 @@ impl Rig {
         }
         .spawn(&bounded(NOTICES).0)
         .unwrap();
+        let new = || threads().difference(&before).next().cloned();
+        eventually(|| new().is_some());
+        let task = new().unwrap();
+        drop(one);
         Self {
             log,
             events,
@@ -101,6 +111,7 @@ impl Rig {
             metrics,
             seq: 0,
             _thread: thread,
+            task,
         }
     }
 
@@ -164,23 +175,29 @@ fn eventually(condition: impl Fn() -> bool) {
     }
 }
 
-/// Processor time of the threads of this name, in ticks (10 ms).
-fn ticks() -> u64 {
+/// One rig starts at a time, so that its thread is the one that was not there before.
+static STARTS: Mutex<()> = Mutex::new(());
+
+/// The threads of this name, those of other tests too.
+fn threads() -> HashSet<PathBuf> {
     let tasks = std::fs::read_dir("/proc/self/task").unwrap();
-    let stats = tasks.filter_map(|task| {
-        let task = task.unwrap().path();
-        let name = std::fs::read_to_string(task.join("comm")).ok()?;
-        (name == "nats-subscript\n").then(|| std::fs::read_to_string(task.join("stat")).unwrap())
-    });
-    stats
-        .map(|stat| {
-            // proc_pid_stat(5): utime and stime are the 12th and 13th after the name.
-            let fields = stat.rsplit_once(')').unwrap().1.split_whitespace().skip(11);
-            fields
-                .take(2)
-                .map(|field| field.parse::<u64>().unwrap())
-                .sum::<u64>()
-        })
+    let tasks = tasks.filter_map(|task| Some(task.ok()?.path()));
+    let is_one = |task: &PathBuf| {
+        // One that has ended meanwhile has none.
+        let name = std::fs::read_to_string(task.join("comm")).unwrap_or_default();
+        name == "nats-subscript\n"
+    };
+    tasks.filter(is_one).collect()
+}
+
+/// Processor time of a thread, in ticks (10 ms).
+fn ticks(thread: &Path) -> u64 {
+    let stat = std::fs::read_to_string(thread.join("stat")).unwrap();
+    // proc_pid_stat(5): utime and stime are the 12th and 13th after the name.
+    let fields = stat.rsplit_once(')').unwrap().1.split_whitespace().skip(11);
+    fields
+        .take(2)
+        .map(|field| field.parse::<u64>().unwrap())
         .sum()
 }
 
@@ -307,8 +324,8 @@ fn a_stalled_file_costs_no_line_that_goes_to_stdout() {
 fn without_an_own_log_it_sleeps() {
     let mut rig = Rig::start();
     rig.own = None;
-    let before = ticks();
+    let before = ticks(&rig.task);
     std::thread::sleep(Duration::from_millis(500));
-    let ticks = ticks() - before;
+    let ticks = ticks(&rig.task) - before;
     assert!(ticks < 10, "{ticks} ticks of 10 ms in 500 ms");
 }

@@ -226,3 +226,19 @@ pub fn venv(dir: &Path, wanted: &Path) -> PathBuf {
     }
     python
 }
+
+/// CIM's NATS server behind nats-server's flags: the example beside this test, or the program `FRONT`.
+pub fn front() -> PathBuf {
+    if let Some(front) = std::env::var_os("FRONT") {
+        return front.into();
+    }
+    let test = std::env::current_exe().unwrap();
+    let profile = test.parent().and_then(Path::parent).unwrap();
+    let mut build = Command::new(env!("CARGO"));
+    build.args(["build", "--quiet", "--example", "nats-server"]);
+    if profile.ends_with("release") {
+        build.arg("--release");
+    }
+    run(build.current_dir(env!("CARGO_MANIFEST_DIR")));
+    profile.join("examples/nats-server")
+}

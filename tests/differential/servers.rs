@@ -6,8 +6,6 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-const MODULE: &str = "github.com/nats-io/nats-server/v2@v2.12.1";
-
 /// Time for the start of a server.
 const START: Duration = Duration::from_secs(20);
 
@@ -165,37 +163,4 @@ pub fn work() -> PathBuf {
     let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join("differential");
     fs::create_dir_all(&dir).unwrap();
     dir
-}
-
-/// nats-server, built once.
-pub fn real() -> PathBuf {
-    let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join("nats-server");
-    let program = dir.join("nats-server");
-    if !program.exists() {
-        let built = Command::new("go")
-            .args(["install", MODULE])
-            .env("GOBIN", &dir)
-            .env("GOFLAGS", "-mod=mod")
-            .status()
-            .expect("go is missing: `make integration-test` says how to get it, or goes without");
-        assert!(built.success(), "{MODULE} cannot be built");
-    }
-    program
-}
-
-/// CIM's: the example beside this test.
-pub fn ours() -> PathBuf {
-    if let Some(front) = std::env::var_os("FRONT") {
-        return front.into();
-    }
-    let test = std::env::current_exe().unwrap();
-    let profile = test.parent().and_then(Path::parent).unwrap();
-    let mut build = Command::new(env!("CARGO"));
-    build.args(["build", "--quiet", "--example", "nats-server"]);
-    if profile.ends_with("release") {
-        build.arg("--release");
-    }
-    let built = build.current_dir(env!("CARGO_MANIFEST_DIR")).status();
-    assert!(built.unwrap().success());
-    profile.join("examples/nats-server")
 }

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use super::harness::run;
+use super::harness::{front, run};
 
 /// One suite.
 pub struct Suite {
@@ -150,22 +150,6 @@ fn work() -> PathBuf {
     let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join("suites");
     fs::create_dir_all(&dir).unwrap();
     dir
-}
-
-/// The server to test: the example beside this test, or `FRONT`.
-fn front() -> PathBuf {
-    if let Some(front) = std::env::var_os("FRONT") {
-        return front.into();
-    }
-    let test = std::env::current_exe().unwrap();
-    let profile = test.parent().and_then(Path::parent).unwrap();
-    let mut build = Command::new(env!("CARGO"));
-    build.args(["build", "--quiet", "--example", "nats-server"]);
-    if profile.ends_with("release") {
-        build.arg("--release");
-    }
-    run(build.current_dir(env!("CARGO_MANIFEST_DIR")));
-    profile.join("examples/nats-server")
 }
 
 /// A copy of the module that may be written to; `patch` changes it before it counts as whole.
