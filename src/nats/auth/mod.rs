@@ -110,6 +110,11 @@ impl Auth {
         !matches!(self, Self::Open)
     }
 
+    /// Whether who shows nothing stays out: what INFO says with `auth_required`.
+    pub fn needs_credentials(&self) -> bool {
+        self.is_required() && self.no_auth_user().is_none()
+    }
+
     /// Who a client is that shows nothing (nats-server: `no_auth_user`).
     pub fn no_auth_user(&self) -> Option<&User> {
         let Self::Required(authorization) = self else {

@@ -156,7 +156,7 @@ impl Broker {
         Self {
             limits,
             info: Info {
-                auth_required: auth.is_required() && auth.no_auth_user().is_none(),
+                auth_required: auth.needs_credentials(),
                 ..info
             },
             auth,
@@ -215,7 +215,7 @@ impl Broker {
     /// are too many.
     pub fn change(&mut self, Change { auth, limits }: Change) {
         let before = std::mem::replace(&mut self.auth, auth);
-        self.info.auth_required = self.auth.is_required() && self.auth.no_auth_user().is_none();
+        self.info.auth_required = self.auth.needs_credentials();
         self.limits = limits;
         let mut refused = Vec::new();
         for (id, client) in &mut self.clients {
