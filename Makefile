@@ -76,6 +76,12 @@ fuzz: fuzz-tools ## search for bytes that break a reader (TARGET=nats_stream SEC
 			"$$found" "tests/fuzz/corpus/$$target" -- -max_total_time=$(SECONDS) -timeout=10; \
 	done
 
+.PHONY: link-order
+link-order: order-tools ## find anew which functions the daemon runs, for the order in which they are linked (link/order.sh)
+	: >link/order.txt
+	$(CARGO) rustc --release $(LOCKED) --bin cim -- -C strip=none
+	link/order.sh '$(CARGO_TARGET_DIR)/release/cim'
+
 .PHONY: image-root
 image-root: release ## the release binary with all that it needs, as the image has them: target/image-root (FEATURES=kafka-tls as the image)
 	deploy/image-root.sh '$(CARGO_TARGET_DIR)/release/cim' '$(CARGO_TARGET_DIR)/image-root'
@@ -90,7 +96,7 @@ image: ## build the container image (IMAGE=name; docker or podman)
 	@engine=$$(command -v docker || command -v podman) || { echo "missing: docker or podman; install one of them" >&2; exit 1; }; \
 	context='$(CARGO_TARGET_DIR)/image'; \
 	rm -rf "$$context" && mkdir -p "$$context" && \
-	tar -c Cargo.toml Cargo.lock LICENSE Makefile Dockerfile deploy examples src threads tests | tar -x -C "$$context" && \
+	tar -c Cargo.toml Cargo.lock LICENSE Makefile Dockerfile build.rs .cargo deploy examples link src threads tests | tar -x -C "$$context" && \
 	"$$engine" build $$(case "$$engine" in *podman) echo --format docker;; esac) -t '$(IMAGE)' \
 		--build-arg VERSION="$$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml)" \
 		--build-arg REVISION="$$(git rev-parse HEAD 2>/dev/null || echo unknown)" \
@@ -117,7 +123,7 @@ deny: deny-tools ## licences and sources of all crates, those that are not wante
 clean: ## remove everything that was built (files that CIM wrote, ./cim-data, stay)
 	$(CARGO) clean
 
-.PHONY: build-tools demo-tools lint-tools bench-tools fuzz-tools differential-tools integration-tools sbom-tools deny-tools
+.PHONY: build-tools demo-tools lint-tools bench-tools fuzz-tools differential-tools integration-tools order-tools sbom-tools deny-tools
 build-tools:
 	@$(TOOLS) rust cc
 demo-tools: build-tools
@@ -130,6 +136,8 @@ bench-tools: build-tools
 	@$(if $(filter delivery,$(BENCH)),$(TOOLS) kafka)
 fuzz-tools: build-tools
 	@$(TOOLS) fuzz
+order-tools: build-tools
+	@$(TOOLS) valgrind
 sbom-tools: build-tools
 	@$(TOOLS) sbom
 deny-tools: build-tools

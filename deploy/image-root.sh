@@ -11,11 +11,11 @@ rm -rf "$root"
 mkdir -p "$root"/{etc,opt/config,opt/logs,usr/local/bin,usr/share/doc/cim}
 install -m 755 "$binary" "$root/usr/local/bin/cim"
 
-# The libraries, where the loader looks for them: the C library's, the compiler's, and zlib where the build machine has it.
+# The libraries, where the loader looks for them: the C library's and the compiler's.
 libraries=$(ldd "$binary" | awk '$2 == "=>" { print $3 } $1 ~ /^\// { print $1 }')
 for library in $libraries; do
   case $(basename "$library") in
-    ld-linux-*.so.* | libc.so.6 | libm.so.6 | libgcc_s.so.1 | libdl.so.2 | libpthread.so.0 | librt.so.1 | libz.so.1) ;;
+    ld-linux-*.so.* | libc.so.6 | libm.so.6 | libgcc_s.so.1 | libdl.so.2 | libpthread.so.0 | librt.so.1) ;;
     *) echo "$library: CIM is not to be linked with this library" >&2; exit 1 ;;
   esac
   install -D -m 755 "$library" "$root$library"
@@ -32,7 +32,7 @@ if [ -f "$authorities" ]; then install -D -m 644 "$authorities" "$root$authoriti
 
 install -m 644 deploy/eventdef-cim.json "$root/opt/config/"
 install -m 644 LICENSE "$root/usr/share/doc/cim/"
-for package in libc6 libgcc-s1 zlib1g; do
+for package in libc6 libgcc-s1; do
   copyright=/usr/share/doc/$package/copyright
   if [ -f "$copyright" ]; then install -D -m 644 "$copyright" "$root$copyright"; fi
 done

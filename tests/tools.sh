@@ -3,7 +3,7 @@
 # the log collector: unpacked under target/tools, so that no server is set up); Kafka comes through Maven, into the same folder. What
 # is still missing then is listed with how to get it.
 #
-# Usage: tests/tools.sh TOOL...      TOOL: rust lint fuzz cc sbom deny go python java promtool prometheus etcd kafka collector hadolint chroot chromium
+# Usage: tests/tools.sh TOOL...      TOOL: rust lint fuzz cc sbom deny go python java promtool prometheus etcd kafka collector hadolint chroot chromium valgrind
 set -u
 cd "$(dirname "$0")/.." || exit 1
 unpacked=${CARGO_TARGET_DIR:-target}/tools
@@ -125,6 +125,10 @@ works_deny() { have cargo-deny; }
 debian_deny() { :; }
 get_deny() { echo "cargo-deny: cargo install --locked cargo-deny"; }
 fetch_deny() { cargo_tool cargo-deny --no-default-features; }
+
+works_valgrind() { have valgrind; }
+debian_valgrind() { echo valgrind; }
+get_valgrind() { echo "valgrind: apt install valgrind"; }
 
 works_sbom() { have cargo-cyclonedx; }
 debian_sbom() { :; }
