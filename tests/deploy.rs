@@ -1,4 +1,4 @@
-//! What `deploy/`, the Dockerfile and `docs/operations.md` say, tested from those very files: the manifests by a real CIM with the environment,
+//! What `deploy/` and the Dockerfile say, tested from those very files: the manifests by a real CIM with the environment,
 //! volumes, annotations and rights that they give it, alerts and dashboard against its `/metrics`.
 #![allow(
     clippy::unwrap_used,
@@ -23,12 +23,10 @@ mod prometheus;
 mod queries;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use cim::cli;
 use cim::identity::{Host, Identity};
 use cim::kube::Pod;
 use cim::options::{self, Given, Names};
@@ -457,54 +455,5 @@ fn the_pods_have_no_more_rights_on_their_node_than_they_need() {
         );
         assert_eq!(resources["limits"], json!({"memory": "48Mi"}));
         assert!(workload.object["spec"]["template"]["spec"]["hostNetwork"].is_null());
-    }
-}
-
-#[test]
-fn the_runbook_names_commands_files_and_chapters_that_are_there() {
-    let runbook = manifest::text("docs/operations.md");
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let words = runbook.split(|c: char| c.is_whitespace() || "`()|,:;".contains(c));
-    let paths: Vec<_> = words
-        .filter(|word| {
-            ["deploy/", "src/", "docs/"]
-                .iter()
-                .any(|folder| word.starts_with(folder))
-        })
-        .collect();
-    assert!(paths.len() > 10, "{paths:?}");
-    for path in paths {
-        assert!(root.join(path.trim_end_matches('.')).exists(), "{path}");
-    }
-    for link in runbook.split("](#").skip(1) {
-        let anchor = link.split(')').next().unwrap();
-        let mut headings = runbook.lines().filter_map(|line| line.strip_prefix("### "));
-        assert!(
-            headings.any(|heading| heading.to_lowercase() == anchor),
-            "#{anchor}"
-        );
-    }
-    let known: BTreeSet<_> = options::resolve(&Given::default())
-        .shown
-        .into_iter()
-        .map(|setting| setting.name)
-        .collect();
-    for word in runbook.split(|c: char| !(c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_'))
-    {
-        assert!(!word.starts_with("CIM_") || known.contains(word), "{word}");
-    }
-    // What is run in the container, and what is written as a command within a sentence.
-    let typed = runbook
-        .lines()
-        .filter_map(|line| Some(line.split_once(" -c cim -- ")?.1));
-    let typed = typed.map(|line| line.split(" #").next().unwrap());
-    let said = runbook.split('`').skip(1).step_by(2);
-    let commands: Vec<_> = typed
-        .chain(said.filter(|code| code.starts_with("cim ")))
-        .collect();
-    assert!(commands.len() > 6, "{commands:?}");
-    for command in commands {
-        let words = command.split_whitespace().map(OsString::from);
-        assert!(cli::parse(words).is_ok(), "{command}");
     }
 }

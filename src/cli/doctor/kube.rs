@@ -12,7 +12,7 @@ use crate::limits::{DOCTOR_LEARN_TIME, KUBE_CALL_TIME};
 use crate::metrics::Metrics;
 use crate::settings::{LoggingMode, Store};
 
-const ROLE: &str = "bind the service account to a Role that allows it (README, Settings)";
+const ROLE: &str = "bind the service account to a Role that allows it (docs/kubernetes.md, Rights)";
 
 /// The client, or why there is none.
 pub(super) fn client(known: &Known, out: &Out) -> Option<Client> {
