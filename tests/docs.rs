@@ -393,6 +393,54 @@ fn with_python_the_smallest_client_works_as_written() {
 }
 
 #[test]
+#[ignore = "integration"]
+fn with_java_the_sample_publishes_a_line() {
+    const PROGRAM: &str = r#"
+import com.google.flatbuffers.FlatBufferBuilder;
+import io.nats.client.*;
+
+class Hello {
+    public static void main(String[] arguments) throws Exception {
+        byte[] text = "hello from Java".getBytes("UTF-8");
+        Connection nc = Nats.connect(arguments[0]);
+@@SAMPLE@@
+        nc.flush(java.time.Duration.ofSeconds(20));
+        nc.close();
+    }
+}
+"#;
+    let project = Path::new(env!("CARGO_TARGET_TMPDIR")).join("docs-java");
+    let source = project.join("src/main/java");
+    std::fs::create_dir_all(&source).unwrap();
+    let samples = blocks("docs/applications.md").into_iter();
+    let mut samples = samples.filter(|block| block.language == "java");
+    let program = PROGRAM.replace("@@SAMPLE@@", &samples.next().unwrap().text);
+    std::fs::write(source.join("Hello.java"), program).unwrap();
+    std::fs::write(project.join("pom.xml"), text("tests/docs/java/pom.xml")).unwrap();
+    let out = project.join("out");
+    harness::run(
+        Command::new("mvn")
+            .args([
+                "--quiet",
+                "--batch-mode",
+                "compile",
+                "dependency:copy-dependencies",
+            ])
+            .arg(format!("-Dout={}", out.display()))
+            .current_dir(&project),
+    );
+    let mut cim = Standalone::start(&[], &[]);
+    let classes = format!("{0}/classes:{0}/libs/*", out.display());
+    let mut hello = Command::new("java");
+    hello
+        .args(["-cp", &classes, "Hello"])
+        .arg(format!("nats://{}", cim.nats));
+    harness::run(&mut hello);
+    let said = cim.run("cat cim-data/logs/*_billing-*.log");
+    assert_eq!(said, "hello from Java\n");
+}
+
+#[test]
 fn every_sample_is_code_of_the_examples_and_every_document_in_json_or_yaml_can_be_read() {
     let mut seen = BTreeSet::new();
     for block in files().iter().flat_map(|file| blocks(file)) {
