@@ -1,6 +1,6 @@
 # Runs, tests and packages CIM. `make help` lists the targets.
 #
-# Profiles: clippy and tests use dev, run, bench and image use release; only fuzz builds a third one, apart.
+# Profiles: clippy, tests and the demo's application use dev, run, bench and image use release; only fuzz builds a third one, apart.
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
@@ -18,6 +18,8 @@ TARGET ?= $(basename $(notdir $(wildcard tests/fuzz/targets/*.rs)))
 SECONDS ?= 60
 # Tools that integration-test does without, out of: go python java promtool prometheus etcd kafka collector hadolint chroot chromium.
 WITHOUT ?=
+# One of those that are tested with is enough to see it work.
+DEMO_KAFKA := 4.1.0
 INTEGRATION_TOOLS := go python java promtool prometheus etcd kafka collector hadolint chroot chromium
 
 .PHONY: help
@@ -31,9 +33,9 @@ run: build-tools ## build CIM and start it standalone (ARGS="..." goes to cim; f
 .PHONY: demo
 demo: demo-tools ## see it work: CIM with etcd, with Kafka where Java and Maven are, and a sample application (examples/)
 	$(CARGO) build --release $(LOCKED) --bin cim
-	$(CARGO) build --release $(LOCKED) --package sample
-	kafka='$(CARGO_TARGET_DIR)'/tools/kafka-4.1.0; [ -d "$$kafka" ] && command -v java >/dev/null || kafka=; \
-	PATH="$$PATH:$(abspath $(CARGO_TARGET_DIR))/tools/usr/bin" examples/demo.sh '$(CARGO_TARGET_DIR)/release/cim' '$(CARGO_TARGET_DIR)/release/sample' $$kafka
+	$(CARGO) build $(LOCKED) --package sample
+	@kafka='$(CARGO_TARGET_DIR)/tools/kafka-$(DEMO_KAFKA)'; [ -d "$$kafka" ] && command -v java >/dev/null || kafka=; \
+	PATH="$$PATH:$(abspath $(CARGO_TARGET_DIR))/tools/usr/bin" examples/demo.sh '$(CARGO_TARGET_DIR)/release/cim' '$(CARGO_TARGET_DIR)/debug/sample' $$kafka
 
 .PHONY: release
 release: build-tools ## build the optimised binary, target/release/cim (FEATURES=kafka-tls: TLS and SASL towards Kafka; needs perl)
@@ -127,8 +129,8 @@ clean: ## remove everything that was built (files that CIM wrote, ./cim-data, st
 build-tools:
 	@$(TOOLS) rust cc
 demo-tools: build-tools
-	@$(TOOLS) etcd
-	@! { command -v java && command -v mvn; } >/dev/null || $(TOOLS) kafka
+	@$(TOOLS) etcd curl
+	@! { command -v java && command -v mvn; } >/dev/null || KAFKA_VERSIONS=$(DEMO_KAFKA) $(TOOLS) kafka || echo "so the demo goes without Kafka" >&2
 lint-tools: build-tools
 	@$(TOOLS) lint
 bench-tools: build-tools

@@ -3,7 +3,8 @@
 # the log collector: unpacked under target/tools, so that no server is set up); Kafka comes through Maven, into the same folder. What
 # is still missing then is listed with how to get it.
 #
-# Usage: tests/tools.sh TOOL...      TOOL: rust lint fuzz cc sbom deny go python java promtool prometheus etcd kafka collector hadolint chroot chromium valgrind
+# Usage: tests/tools.sh TOOL...      TOOL: rust lint fuzz cc sbom deny go python java promtool prometheus etcd curl kafka collector
+#        hadolint chroot chromium valgrind
 set -u
 cd "$(dirname "$0")/.." || exit 1
 unpacked=${CARGO_TARGET_DIR:-target}/tools
@@ -22,7 +23,8 @@ PYTHON=3.8
 ETCD=3.4
 KAFKA_JAVA=17
 HADOLINT=2.15.1
-KAFKA=$(sed -n 's/^pub const KAFKA_[0-9]*: &str = "\(.*\)";/\1/p' tests/servers/kafka.rs)
+# Both are tested with; KAFKA_VERSIONS=… asks for one alone.
+KAFKA=${KAFKA_VERSIONS:-$(sed -n 's/^pub const KAFKA_[0-9]*: &str = "\(.*\)";/\1/p' tests/servers/kafka.rs)}
 
 # For each tool: works_TOOL (is it there and new enough), debian_TOOL (packages that bring it), get_TOOL (what to tell a person);
 # some have unpack_TOOL (as root on Debian) or fetch_TOOL (once the packages are there) too.
@@ -73,24 +75,30 @@ debian_etcd() { :; }
 get_etcd() { echo "etcd $ETCD or newer and its client (etcd, etcdctl): apt install etcd-server etcd-client, or etcd's own archive"; }
 unpack_etcd() { unpack etcd-server ./usr/bin/etcd && unpack etcd-client ./usr/bin/etcdctl; }
 
+works_curl() { have curl; }
+debian_curl() { echo curl; }
+get_curl() { echo "curl: apt install curl"; }
+
 runs_kafka() { works_java && at_least "$(javac -version 2>&1 | cut -d' ' -f2)" "$KAFKA_JAVA"; }
 works_kafka() {
   runs_kafka || return
   local version
   for version in $KAFKA; do [ -d "$unpacked/kafka-$version" ] || return; done
 }
-debian_kafka() { debian_java; }
+debian_kafka() { runs_kafka || debian_java; }
 get_kafka() { echo "Apache Kafka ($(echo $KAFKA)): needs a JDK $KAFKA_JAVA or newer and Maven, which fetches its jars: apt install default-jdk-headless maven"; }
 fetch_kafka() {
   runs_kafka || return
-  local version folder
+  local version folder said
   for version in $KAFKA; do
     folder=$(realpath -m "$unpacked/kafka-$version")
     [ ! -d "$folder" ] || continue
     rm -rf "$folder.part"
     # A folder that is there is whole.
-    mvn --quiet --batch-mode --file tests/servers/kafka/pom.xml -Dkafka.version="$version" \
-      -DoutputDirectory="$folder.part" dependency:copy-dependencies && mv "$folder.part" "$folder"
+    echo "fetching Kafka $version"
+    said=$(mvn --quiet --batch-mode --file tests/servers/kafka/pom.xml -Dkafka.version="$version" \
+      -DoutputDirectory="$folder.part" dependency:copy-dependencies 2>&1) || { echo "$said" >&2; return 1; }
+    mv "$folder.part" "$folder"
   done
 }
 
@@ -159,11 +167,15 @@ for tool in "$@"; do "works_$tool" || missing+=("$tool"); done
 [ ${#missing[@]} -gt 0 ] || exit 0
 
 if [ "$(id -u)" = 0 ] && have apt-get; then
-  apt-get update -qq
-  packages=()
+  packages=() unpacks=()
   for tool in "${missing[@]}"; do
     for package in $("debian_$tool"); do packages+=("$package"); done
-    ! declare -F "unpack_$tool" >/dev/null || "unpack_$tool"
+    ! declare -F "unpack_$tool" >/dev/null || unpacks+=("$tool")
+  done
+  [ $((${#packages[@]} + ${#unpacks[@]})) = 0 ] || apt-get update -qq
+  for tool in "${unpacks[@]}"; do
+    echo "unpacking $tool"
+    "unpack_$tool"
   done
   if [ ${#packages[@]} -gt 0 ]; then
     echo "installing ${packages[*]}"
