@@ -53,7 +53,9 @@ impl Block {
         let lines = self.text.lines();
         let lines = lines.map(|line| line.split(" # ").next().unwrap_or_default().trim());
         let shell = self.language == "sh";
-        lines.filter(|line| shell && !line.is_empty()).collect()
+        lines
+            .filter(|line| shell && !line.is_empty() && !line.starts_with('#'))
+            .collect()
     }
 }
 
