@@ -138,6 +138,7 @@ fn the_commands_in_the_documents_work_as_written() {
             let new = fresh.dir.path().join("new");
             std::fs::create_dir(&new).unwrap();
             std::fs::write(new.join("cim.json"), r#"{"cimConfig": {}}"#).unwrap();
+            std::fs::write(new.join("common-infra.json"), "{}").unwrap();
             cim = Some(fresh);
         }
         let said = cim.as_mut().unwrap().run(&line);

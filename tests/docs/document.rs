@@ -128,7 +128,8 @@ pub fn prose(file: &str) -> String {
 pub fn inline(file: &str) -> Vec<String> {
     let prose = prose(file);
     let code = prose.split('`').skip(1).step_by(2);
-    code.map(|code| code.replace("\\|", "|")).collect()
+    code.map(|code| code.replace("\\|", "|").replace('\n', " "))
+        .collect()
 }
 
 /// The anchors of a document, as GitHub makes them.
