@@ -235,7 +235,13 @@ fn the_commands_that_build_name_targets_packages_and_tests_that_there_are() {
 #[test]
 fn the_commands_for_a_cluster_name_manifests_containers_and_ports_that_there_are() {
     let container = text("deploy/sidecar.yaml") + &text("deploy/container.yaml");
-    for (file, line) in commands(By::Kubectl) {
+    let written = files().into_iter().flat_map(|file| {
+        let code = inline(&file).into_iter();
+        // With arguments; `kubectl exec` alone is no command.
+        code.filter(|code| code.starts_with("kubectl ") && words(code).len() > 2)
+            .map(move |code| (file.clone(), code))
+    });
+    for (file, line) in commands(By::Kubectl).into_iter().chain(written) {
         let (kubectl, inside) = match line.split_once(" -- ") {
             Some((kubectl, inside)) => (kubectl, Some(inside)),
             None => (line.as_str(), None),
