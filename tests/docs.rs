@@ -104,6 +104,8 @@ fn by(block: &Block, line: &str) -> By {
         "make" => By::Make,
         "cargo" => By::Cargo,
         "kubectl" => By::Kubectl,
+        // What developers of the tests type besides is theirs.
+        _ if block.file.starts_with("tests/") => By::Elsewhere,
         _ if block.text.contains("etcd") => By::Etcd,
         _ if block.text.contains("venv") => By::Python,
         _ => By::Cim,
@@ -466,7 +468,22 @@ fn every_sample_is_code_of_the_examples_and_every_document_in_json_or_yaml_can_b
                 assert!(read.is_ok(), "{at}: {read:?}");
             }
             "yaml" => is_a_good_annotation(&at, code),
-            "sh" | "text" => {}
+            "sh" => {}
+            "text" => {
+                let programs = [
+                    "make ",
+                    "cargo ",
+                    "curl ",
+                    "kubectl ",
+                    "etcdctl ",
+                    "cim emit ",
+                    "$ ",
+                ];
+                let typed = programs
+                    .iter()
+                    .any(|program| code.lines().any(|line| line.starts_with(program)));
+                assert!(!typed, "{at}: commands are in a block of sh: {code}");
+            }
             other => {
                 panic!("{at}: a block in {other:?}: sh, text, json, yaml, python, go or java?")
             }
