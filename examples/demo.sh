@@ -124,4 +124,4 @@ wait "$application"
 say "both ended with 0"
 show "tail -n 2 cim-data/logs/*_sample-*.log"
 say
-say "Now with your own: README.md, and the sample application in Rust, Python and Go in examples/."
+say "Now with your own: docs/applications.md, and the sample application in Rust, Python and Go in examples/."
