@@ -12,6 +12,7 @@ use cim::cli::{
 use cim::daemon::{Daemon, End};
 use cim::identity::Host;
 use cim::options::Given;
+use cim::settings::problem::escaped;
 use cim::threads::probes;
 
 fn main() -> ExitCode {
@@ -36,6 +37,7 @@ fn main() -> ExitCode {
         Ok(Action::Doctor(given, json)) => examine(&given, json),
         Ok(Action::Emit(args)) => {
             let lost = |error: emit::EmitError| {
+                terminal::clear_line();
                 complain(&error);
                 // The client still waits for its PONG on the main thread, and would for ever.
                 std::process::exit(i32::from(error.exit() as u8));
@@ -103,11 +105,11 @@ fn run(start: Start) -> ExitCode {
 fn examine(given: &Given, json: bool) -> ExitCode {
     let mut findings = Vec::new();
     let mut out = std::io::stdout();
-    let colours = terminal::colours();
+    let style = terminal::Style::of_stdout();
     // A reader that has gone away has seen enough; the exit code is for others.
     probes::run(doctor::probes(given, &Host::read()), |finding| {
         if !json {
-            let _ = out.write_all(doctor::line(&finding, colours).as_bytes());
+            let _ = out.write_all(doctor::line(&finding, style).as_bytes());
         }
         findings.push(finding);
     });
@@ -142,7 +144,9 @@ fn code(exit: Exit) -> ExitCode {
     ExitCode::from(exit as u8)
 }
 
-/// The whole chain of causes on standard error.
+/// The whole chain of causes on standard error. Texts of others may be in it: they move no cursor.
 fn complain(error: &dyn Error) {
-    let _ = writeln!(std::io::stderr(), "cim: {}", chain(error));
+    let text = chain(error);
+    let lines: Vec<_> = text.lines().map(escaped).collect();
+    let _ = writeln!(std::io::stderr(), "cim: {}", lines.join("\n"));
 }

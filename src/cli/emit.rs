@@ -5,7 +5,7 @@
 mod config;
 mod event;
 
-use std::io::{self, BufRead, Read};
+use std::io::{self, BufRead, IsTerminal, Read};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -14,6 +14,7 @@ use flatbuffers::FlatBufferBuilder;
 
 use super::Exit;
 use super::client::{ConnectError, Connection, ServerArgs, Target};
+use super::terminal::Bar;
 use crate::change_set::key::KeyError;
 use crate::limits::{EMIT_FLUSH_LINES, EMIT_NAME_BYTES, PAYLOAD_BYTES};
 use crate::wire::encode_log;
@@ -33,6 +34,8 @@ pub struct EmitArgs {
 #[derive(Debug, Subcommand)]
 pub enum Emit {
     /// Publish a log line, or standard input line by line
+    ///
+    /// When that takes long, a line on a terminal (standard error) says how far it is.
     ///
     /// Exit codes: 0 CIM has stored all lines, or counted as dropped what it could not store; 1 standard input cannot be
     /// read, or the names are too long; 3 no server answers; 4 the connection was lost, and the last lines may not be stored.
@@ -252,6 +255,7 @@ impl Publisher<'_> {
             return self.line(args, line.as_bytes());
         }
         let room = self.room().saturating_sub(2 * EMIT_NAME_BYTES).max(1);
+        let mut bar = input_bar("lines");
         let mut lines = Lines::new(io::stdin().lock(), room);
         let mut number = 0;
         while let Some(line) = lines.next().map_err(|source| EmitError::Input {
@@ -260,6 +264,7 @@ impl Publisher<'_> {
         })? {
             self.line(args, line)?;
             number += 1;
+            bar.advance(line.len() as u64);
         }
         Ok(())
     }
@@ -310,6 +315,11 @@ impl Publisher<'_> {
             unsure: 0,
         })
     }
+}
+
+/// For what comes from standard input; who types it sees it anyway.
+fn input_bar(what: &'static str) -> Bar {
+    Bar::of_all(what, !io::stdin().is_terminal())
 }
 
 /// Lines of bytes, without their `\n`. One that is longer than `max` comes in several pieces: memory stays bounded and

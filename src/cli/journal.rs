@@ -140,7 +140,7 @@ fn bar<'a>(
     on: bool,
 ) -> Bar {
     let bytes = segments.into_iter().map(|segment| segment.bytes);
-    Bar::new(what, bytes.sum(), on)
+    Bar::of_bytes(what, bytes.sum(), on)
 }
 
 /// As [`Seen::walk`]; `bar` is told of what passes.

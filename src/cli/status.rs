@@ -1,16 +1,20 @@
 //! `cim status`: what a running CIM is and does, from the document of its operations API (`/status`, docs/status.md).
 
 use std::fmt::Write as _;
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, Write};
+use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use chrono::DateTime;
 use clap::Args;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde_json::Value;
+use signal_hook::consts::{SIGINT, SIGTERM};
 
 use super::Exit;
 use super::client::{ask, operations_server};
+use super::terminal::{CLEAR, Style, is_screen, screenful, size};
 use crate::http::STATUS_PATH;
 use crate::limits::STATUS_BYTES;
 use crate::secret::{self, Secret, SecretError};
@@ -36,7 +40,7 @@ pub struct StatusArgs {
     /// The document as it is, JSON; with --watch one a line
     #[arg(long)]
     pub json: bool,
-    /// Again every so many seconds (1 to 3600), until interrupted
+    /// Again every so many seconds (1 to 3600), until interrupted (on a terminal the exit code is then that of the last look)
     #[arg(
         long,
         value_name = "SECONDS",
@@ -78,6 +82,9 @@ pub enum StatusError {
         /// Where.
         server: String,
     },
+    /// Signals cannot be handled.
+    #[error("cannot handle SIGINT and SIGTERM")]
+    Signals(#[source] io::Error),
 }
 
 impl StatusError {
@@ -86,11 +93,13 @@ impl StatusError {
         match self {
             Self::Token(_) | Self::Refused { .. } => Exit::Usage,
             Self::NoServer { .. } | Self::NotCim { .. } => Exit::NoServer,
+            Self::Signals(_) => Exit::Failed,
         }
     }
 }
 
-/// Asks and prints; true when CIM is ready. With `--watch` it comes back when nobody reads any more.
+/// Asks and prints; true when CIM is ready. With `--watch` it comes back when nobody reads any more, and on a terminal
+/// that is drawn anew with SIGINT and SIGTERM.
 ///
 /// # Errors
 /// Nobody answers, or not as CIM does; with `--watch` that is shown, and only the first look may fail.
@@ -98,7 +107,8 @@ pub fn run(args: &StatusArgs) -> Result<bool, StatusError> {
     let port = std::env::var("CIM_REST_PORT").ok();
     let server = operations_server(args.server.as_deref(), port.as_deref());
     let token = args.token_file.as_deref().map(secret::read).transpose()?;
-    let screen = Screen::of_process(args.watch.is_some() && !args.json);
+    let watched = args.watch.is_some() && !args.json;
+    let screen = Screen::of_process(watched).map_err(StatusError::Signals)?;
     let mut last = look(&server, token.as_ref());
     if let Err(error) = last {
         return Err(error);
@@ -110,7 +120,7 @@ pub fn run(args: &StatusArgs) -> Result<bool, StatusError> {
                 ready = document.get("status").and_then(Value::as_str) == Some("ready");
                 match args.json {
                     true => format!("{document}\n"),
-                    false => page(document, &screen.style),
+                    false => page(document, screen.style),
                 }
             }
             Err(error) => format!("{}\n", screen.style.bad(&error.to_string())),
@@ -123,7 +133,9 @@ pub fn run(args: &StatusArgs) -> Result<bool, StatusError> {
         let Some(seconds) = args.watch.filter(|_| shown.is_ok()) else {
             return Ok(ready);
         };
-        std::thread::sleep(Duration::from_secs(seconds));
+        if !screen.wait(Duration::from_secs(seconds)) {
+            return Ok(ready);
+        }
         last = look(&server, token.as_ref());
     }
 }
@@ -154,98 +166,63 @@ fn look(server: &str, token: Option<&Secret>) -> Result<Value, StatusError> {
 
 /// Where the text goes.
 struct Screen {
-    /// A terminal that is drawn anew each time.
-    redraw: bool,
     style: Style,
+    /// A terminal that is drawn anew each time; readable once SIGINT or SIGTERM has come. Else a signal ends the process as usual.
+    redrawn: Option<UnixStream>,
 }
 
 impl Screen {
-    fn of_process(watch: bool) -> Self {
-        let is_terminal = io::stdout().is_terminal();
-        let set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
-        let dumb = std::env::var_os("TERM").is_none_or(|term| term == "dumb");
-        Self {
-            redraw: watch && is_terminal && !dumb,
-            style: Style {
-                colours: is_terminal && !dumb && !set("NO_COLOR"),
-            },
-        }
+    fn of_process(watch: bool) -> io::Result<Self> {
+        let redrawn = match watch && is_screen(&io::stdout()) {
+            true => Some(signalled()?),
+            false => None,
+        };
+        Ok(Self {
+            style: Style::of_stdout(),
+            redrawn,
+        })
     }
 
     fn show(&self, text: &str) -> io::Result<()> {
         let mut out = io::stdout().lock();
-        if !self.redraw {
-            out.write_all(text.as_bytes())?;
-            return out.flush();
+        match self.redrawn {
+            // The cursor is not hidden, so that no end of the process leaves it so.
+            Some(_) => out.write_all(screenful(text, size(&out)).as_bytes())?,
+            None => out.write_all(text.as_bytes())?,
         }
-        let (columns, rows) = match rustix::termios::tcgetwinsize(rustix::stdio::stdout()) {
-            Ok(size) if size.ws_col > 0 && size.ws_row > 1 => {
-                (usize::from(size.ws_col), usize::from(size.ws_row))
-            }
-            _ => (80, 24),
-        };
-        // Each line over the old one, so that nothing flickers; what is left of the old ones goes.
-        let mut page = String::from("\x1b[H");
-        for line in text.lines().take(rows - 1) {
-            let _ = write!(page, "{}\x1b[0m\x1b[K\r\n", narrow(line, columns));
-        }
-        page.push_str("\x1b[J");
-        out.write_all(page.as_bytes())?;
         out.flush()
     }
-}
 
-/// As much of a line as has room; colours take none.
-fn narrow(line: &str, columns: usize) -> String {
-    let (mut out, mut used, mut in_colour) = (String::new(), 0, false);
-    for c in line.chars() {
-        match c {
-            '\x1b' => in_colour = true,
-            _ if in_colour => in_colour = c != 'm',
-            _ if used == columns => continue,
-            _ => {
-                used += 1;
-                out.push(c);
-                continue;
+    /// Waits; false when a signal has come, and the screen is left as a shell wants it.
+    fn wait(&self, time: Duration) -> bool {
+        let Some(signalled) = &self.redrawn else {
+            std::thread::sleep(time);
+            return true;
+        };
+        let until = Instant::now() + time;
+        loop {
+            let left = until.saturating_duration_since(Instant::now());
+            let left = Timespec::try_from(left).ok();
+            match poll(&mut [PollFd::new(signalled, PollFlags::IN)], left.as_ref()) {
+                Ok(0) => return true,
+                Ok(_) => break,
+                // By a signal that is not one of them, or the next look tells.
+                Err(_) => {}
             }
         }
-        out.push(c);
+        // The terminal has written ^C where the prompt comes.
+        let _ = io::stdout().write_all(CLEAR.as_bytes());
+        false
     }
-    out
 }
 
-/// Colours, or none.
-struct Style {
-    colours: bool,
-}
-
-impl Style {
-    fn in_colour(&self, code: &str, text: &str) -> String {
-        match self.colours {
-            true => format!("\x1b[{code}m{text}\x1b[0m"),
-            false => text.to_owned(),
-        }
+/// What can be read once SIGINT or SIGTERM has come.
+fn signalled() -> io::Result<UnixStream> {
+    let (ours, theirs) = UnixStream::pair()?;
+    for signal in [SIGINT, SIGTERM] {
+        signal_hook::low_level::pipe::register(signal, theirs.try_clone()?)?;
     }
-
-    fn head(&self, text: &str) -> String {
-        self.in_colour("1", text)
-    }
-
-    fn good(&self, text: &str) -> String {
-        self.in_colour("32", text)
-    }
-
-    fn look_at(&self, text: &str) -> String {
-        self.in_colour("33", text)
-    }
-
-    fn bad(&self, text: &str) -> String {
-        self.in_colour("31", text)
-    }
-
-    fn faint(&self, text: &str) -> String {
-        self.in_colour("2", text)
-    }
+    Ok(ours)
 }
 
 /// Rows of each list that are shown; `--json` has all.
@@ -253,7 +230,7 @@ const ROWS: usize = 8;
 /// Characters of a name.
 const NAME: usize = 32;
 
-fn page(document: &Value, style: &Style) -> String {
+fn page(document: &Value, style: Style) -> String {
     // Writing to a String does not fail.
     let mut out = String::new();
     let (cim, identity) = (at(document, "cim"), at(document, "identity"));
@@ -295,7 +272,7 @@ fn page(document: &Value, style: &Style) -> String {
     out
 }
 
-fn parts(out: &mut String, parts: &Value, style: &Style) {
+fn parts(out: &mut String, parts: &Value, style: Style) {
     let _ = writeln!(out, "\n{}", style.head("PART             STATE      WHY"));
     for (name, part) in parts.as_object().into_iter().flatten() {
         let state = text_of(part, "state");
@@ -311,7 +288,7 @@ fn parts(out: &mut String, parts: &Value, style: &Style) {
     }
 }
 
-fn rates(out: &mut String, document: &Value, style: &Style) {
+fn rates(out: &mut String, document: &Value, style: Style) {
     let (rates, totals) = (at(document, "rates"), at(document, "totals"));
     let seconds: Vec<f64> = numbers(at(rates, "seconds"));
     let title = "LAST TEN MINUTES        TOTAL  LAST/S   MAX/S";
@@ -357,7 +334,7 @@ fn sparks(rates: &[f64], most: f64) -> String {
     rates.iter().map(bar).collect()
 }
 
-fn backlogs(out: &mut String, backlogs: &Value, style: &Style) {
+fn backlogs(out: &mut String, backlogs: &Value, style: Style) {
     let title = "WAITS                   RECORDS       SIZE  OLDEST";
     let _ = writeln!(out, "\n{}", style.head(title));
     for (name, title) in [
@@ -390,7 +367,7 @@ fn backlogs(out: &mut String, backlogs: &Value, style: &Style) {
     }
 }
 
-fn containers(out: &mut String, document: &Value, style: &Style) {
+fn containers(out: &mut String, document: &Value, style: Style) {
     let shown = list(at(at(document, "containers"), "shown"));
     if shown.is_empty() {
         return;
@@ -422,7 +399,7 @@ fn containers(out: &mut String, document: &Value, style: &Style) {
     );
 }
 
-fn connections(out: &mut String, connections: &Value, style: &Style) {
+fn connections(out: &mut String, connections: &Value, style: Style) {
     let shown = list(at(connections, "connections"));
     if shown.is_empty() {
         return;
@@ -444,7 +421,7 @@ fn connections(out: &mut String, connections: &Value, style: &Style) {
     more(out, shown.len(), number(connections, "total"), style);
 }
 
-fn change_sets(out: &mut String, change_sets: &Value, style: &Style) {
+fn change_sets(out: &mut String, change_sets: &Value, style: Style) {
     let all = list(change_sets);
     if all.is_empty() {
         return;
@@ -473,7 +450,7 @@ fn change_sets(out: &mut String, change_sets: &Value, style: &Style) {
     more(out, all.len(), all.len() as f64, style);
 }
 
-fn log(out: &mut String, log: &Value, style: &Style) {
+fn log(out: &mut String, log: &Value, style: Style) {
     let all = list(log);
     if all.is_empty() {
         return;
@@ -496,7 +473,7 @@ fn log(out: &mut String, log: &Value, style: &Style) {
     }
 }
 
-fn more(out: &mut String, shown: usize, all: f64, style: &Style) {
+fn more(out: &mut String, shown: usize, all: f64, style: Style) {
     let left = all - shown.min(ROWS) as f64;
     if left > 0.0 {
         let _ = writeln!(out, "{}", style.faint(&format!("and {left} more")));

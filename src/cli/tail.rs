@@ -13,6 +13,7 @@ use super::client::{ConnectError, Connection, ServerArgs, Target};
 use super::filter::FilterArgs;
 use super::show::show;
 use crate::limits::{TAIL_PENDING_MESSAGES, TAIL_POLL};
+use crate::settings::problem::escaped;
 
 /// `cim tail`.
 #[derive(Debug, Args)]
@@ -121,7 +122,7 @@ fn connect(target: &Target<'_>, closed: &Arc<AtomicBool>) -> Result<Connection, 
         .error_callback(|error| {
             // Those of a full subscription are counted instead.
             if !error.to_string().contains("slow consumer") {
-                eprintln!("cim tail: {error}");
+                eprintln!("cim tail: {}", escaped(&error.to_string()));
             }
         })
         .disconnect_callback(|| {

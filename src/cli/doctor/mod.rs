@@ -23,7 +23,7 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::check;
-use super::terminal::Colour;
+use super::terminal::Style;
 use crate::identity::{Current, Host, Identity};
 use crate::kube::{AddressError, ServerAddress};
 use crate::limits::{DOCTOR_LEARN_TIME, DOCTOR_TIME};
@@ -63,11 +63,11 @@ impl Level {
         }
     }
 
-    fn colour(self) -> Colour {
+    fn paint(self, text: &str, style: Style) -> String {
         match self {
-            Self::Ok => Colour::Green,
-            Self::Warning => Colour::Yellow,
-            Self::Failed => Colour::Red,
+            Self::Ok => style.good(text),
+            Self::Warning => style.look_at(text),
+            Self::Failed => style.bad(text),
         }
     }
 }
@@ -265,12 +265,11 @@ fn settings_as(report: &check::Report, out: &Out) {
 }
 
 /// One line, with its `\n`.
-pub fn line(finding: &Finding, colours: bool) -> String {
+pub fn line(finding: &Finding, style: Style) -> String {
     let Finding {
         check, level, text, ..
     } = finding;
-    let label = format!("{:<7}", level.label());
-    let label = level.colour().paint(&label, colours);
+    let label = level.paint(&format!("{:<7}", level.label()), style);
     // Texts of others are in it: they move no cursor.
     let mut line = format!("{label}  {check:<17}  {}", escaped(text));
     if let Some(to_do) = &finding.to_do {

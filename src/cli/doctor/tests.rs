@@ -28,11 +28,12 @@ fn levels(findings: &[Finding]) -> Vec<Level> {
 fn a_finding_is_one_line_whatever_is_in_it() {
     let finding = Finding::failed("etcd", "no\nanswer \x1b[2J").advice("start it");
     assert_eq!(
-        line(&finding, false),
+        line(&finding, Style { colours: false }),
         "failed   etcd               no\\nanswer \\u{1b}[2J -> start it\n"
     );
-    assert!(line(&finding, true).starts_with("\x1b[31mfailed \x1b[0m  etcd"));
-    assert!(!line(&finding, true).contains("[2J\x1b"));
+    let coloured = line(&finding, Style { colours: true });
+    assert!(coloured.starts_with("\x1b[31mfailed \x1b[0m  etcd"));
+    assert!(!coloured.contains("[2J\x1b"));
 }
 
 #[test]

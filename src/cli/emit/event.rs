@@ -5,7 +5,7 @@ use std::io;
 use clap::Args;
 use serde_json::Value;
 
-use super::{EmitError, Lines, Publisher};
+use super::{EmitError, Lines, Publisher, input_bar};
 use crate::clock;
 use crate::wire::{EventFields, encode_event};
 
@@ -187,6 +187,7 @@ pub(super) fn publish(args: &EmitEventArgs, to: &mut Publisher<'_>) -> Result<()
     }
     let mut lines = Lines::new(io::stdin().lock(), to.room());
     let mut line = 0;
+    let mut bar = input_bar("events");
     while let Some(text) = lines
         .next()
         .map_err(|source| EmitError::Input { line, source })?
@@ -197,6 +198,7 @@ pub(super) fn publish(args: &EmitEventArgs, to: &mut Publisher<'_>) -> Result<()
         }
         let draft = Draft::parse(text).map_err(|reason| EmitError::Event { line, reason })?;
         draft.publish(to)?;
+        bar.advance(text.len() as u64);
     }
     Ok(())
 }

@@ -33,7 +33,7 @@ fn document() -> Value {
 
 #[test]
 fn the_page_of_a_document() {
-    let text = page(&document(), &Style { colours: false });
+    let text = page(&document(), Style { colours: false });
     assert!(
         !text.contains('\u{1b}') && !text.contains('\u{7}'),
         "{text}"
@@ -43,8 +43,8 @@ fn the_page_of_a_document() {
 
 #[test]
 fn colours_change_nothing_but_the_colours() {
-    let plain = page(&document(), &Style { colours: false });
-    let coloured = page(&document(), &Style { colours: true });
+    let plain = page(&document(), Style { colours: false });
+    let coloured = page(&document(), Style { colours: true });
     assert!(
         coloured.contains("\x1b[31mnot ready \x1b[0m gone"),
         "{coloured}"
@@ -69,20 +69,8 @@ fn a_document_with_nothing_in_it_is_no_trouble() {
         json!({}),
         json!({"parts": {"x": 1}, "rates": {"lines": [1, "x"]}, "containers": [], "log": {}}),
     ] {
-        let text = page(&document, &Style { colours: true });
+        let text = page(&document, Style { colours: true });
         assert!(text.contains("PART"), "{text}");
-    }
-}
-
-#[test]
-fn a_line_is_cut_at_the_edge_of_the_screen_and_colours_end() {
-    for (line, columns, expected) in [
-        ("abc", 5, "abc"),
-        ("abc", 2, "ab"),
-        ("\x1b[31mabc\x1b[0md", 2, "\x1b[31mab\x1b[0m"),
-        ("▁▂▃", 2, "▁▂"),
-    ] {
-        assert_eq!(narrow(line, columns), expected);
     }
 }
 
