@@ -11,18 +11,18 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, bounded};
-use rdkafka::config::{FromClientConfigAndContext, RDKafkaLogLevel};
+use rdkafka::config::FromClientConfigAndContext;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _, ConsumerContext};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode as Code};
 use rdkafka::message::{BorrowedHeaders, BorrowedMessage, Headers as _, Message as _};
 use rdkafka::types::RDKafkaRespErr;
-use rdkafka::{ClientContext, Offset, Statistics, TopicPartitionList};
+use rdkafka::{Offset, TopicPartitionList};
 
 use super::FMAASEVENTS;
 use super::config::{ConsumerConfig, Mask};
 use super::error::{ConfigError, RequestError};
 use super::start::{Offsets, Start};
-use super::words::{Words, lock};
+use super::words::{Context, lock};
 use crate::limits::KAFKA_POLLS_A_TURN;
 
 /// What [`Consumer::poll`] has found.
@@ -57,44 +57,28 @@ pub struct Record<'a>(BorrowedMessage<'a>);
 /// A consumer of librdkafka. Dropping it waits for its threads. It leaves the group's coordinator in the belief that this member will
 /// be back, so that its partitions are nobody else's meanwhile.
 pub struct Consumer {
-    inner: BaseConsumer<Context>,
+    inner: BaseConsumer<Context<Inbox>>,
     ready: Receiver<()>,
     brokers: String,
 }
 
 /// What librdkafka tells: while [`Consumer::poll`] runs, from the thread that called it.
-struct Context {
+#[derive(Default)]
+struct Inbox {
     /// What it has told and [`Consumer::poll`] has not. A call of librdkafka's poll brings at most one.
     told: Mutex<VecDeque<Polled<'static>>>,
     /// Nobody looks at `told` any more.
     is_closing: AtomicBool,
-    words: Words,
 }
 
-impl Context {
+impl Context<Inbox> {
     fn tell(&self, what: Polled<'static>) {
         self.words.called();
-        lock(&self.told).push_back(what);
+        lock(&self.own.told).push_back(what);
     }
 }
 
-impl ClientContext for Context {
-    fn log(&self, level: RDKafkaLogLevel, facility: &str, text: &str) {
-        self.words.log(level, facility, text);
-    }
-
-    fn stats(&self, _: Statistics) {}
-
-    fn stats_raw(&self, _: &[u8]) {
-        self.words.called();
-    }
-
-    fn error(&self, error: KafkaError, reason: &str) {
-        self.words.error(&error, reason);
-    }
-}
-
-impl ConsumerContext for Context {
+impl ConsumerContext for Context<Inbox> {
     /// The answer is given later, by whoever polls.
     fn rebalance(
         &self,
@@ -102,7 +86,7 @@ impl ConsumerContext for Context {
         what: RDKafkaRespErr,
         partitions: &mut TopicPartitionList,
     ) {
-        if self.is_closing.load(Ordering::Relaxed) {
+        if self.own.is_closing.load(Ordering::Relaxed) {
             // The end waits for it.
             let _ = consumer.unassign();
         } else if what == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS {
@@ -152,11 +136,7 @@ impl Consumer {
     pub fn new(config: &ConsumerConfig) -> Result<Self, ConfigError> {
         let mask = Mask::new(&config.opts);
         let client = config.client_config()?;
-        let context = Context {
-            told: Mutex::default(),
-            is_closing: AtomicBool::default(),
-            words: Words::new(mask.clone()),
-        };
+        let context = Context::new(mask.clone(), Inbox::default());
         let mut inner = BaseConsumer::from_config_and_context(&client, context)
             .map_err(|error| ConfigError::together(error, &mask))?;
         let (wake, ready) = bounded(1);
@@ -316,7 +296,7 @@ impl Consumer {
     pub fn poll(&self) -> Polled<'_> {
         let context = self.context();
         for _ in 0..KAFKA_POLLS_A_TURN {
-            if let Some(told) = lock(&context.told).pop_front() {
+            if let Some(told) = lock(&context.own.told).pop_front() {
                 return told;
             }
             let before = context.words.calls();
@@ -381,14 +361,14 @@ impl Consumer {
         &self.brokers
     }
 
-    fn context(&self) -> &Context {
+    fn context(&self) -> &Context<Inbox> {
         self.inner.context()
     }
 }
 
 impl Drop for Consumer {
     fn drop(&mut self) {
-        self.context().is_closing.store(true, Ordering::Relaxed);
+        self.context().own.is_closing.store(true, Ordering::Relaxed);
         // An assignment that nobody has answered would be waited for.
         let _ = self.inner.unassign();
     }

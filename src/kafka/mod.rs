@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! config/      settings -> librdkafka's       producer.rs  records in, delivery reports out
-//! words.rs     librdkafka's own log lines     consumer.rs  records out, offsets in; these two are all that talks to brokers
+//! words.rs     what librdkafka says unasked   consumer.rs  records out, offsets in; these two are all that talks to brokers
 //! error.rs     never, later, or a new producer
 //! start.rs     where a partition is begun     ledger.rs    which offsets may be committed
 //! hold.rs      when Kafka is told to wait     commits.rs   when they are

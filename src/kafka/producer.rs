@@ -4,16 +4,15 @@ use std::fmt;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use rdkafka::config::{FromClientConfigAndContext, RDKafkaLogLevel};
-use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::config::FromClientConfigAndContext;
+use rdkafka::error::RDKafkaErrorCode;
 use rdkafka::producer::{
     BaseProducer, BaseRecord, DeliveryResult, Producer as _, ProducerContext, PurgeConfig,
 };
-use rdkafka::{ClientContext, Statistics};
 
 use super::config::{Mask, ProducerConfig};
 use super::error::{ConfigError, Reason, SendError, Verdict};
-use super::words::{Words, lock};
+use super::words::{Context, lock};
 use crate::limits::{CONFIG_ADDRESSES, KAFKA_POLL_FIRST, KAFKA_POLL_LAST, KAFKA_POLLS_A_TURN};
 
 /// What became of one record.
@@ -54,26 +53,7 @@ pub struct Producer {
 const _: () = assert!(usize::BITS >= u64::BITS, "a token travels as a pointer");
 
 /// What librdkafka tells: while [`Producer::poll`] runs, from the thread that called it.
-struct Reports {
-    done: Mutex<Vec<Delivery>>,
-    words: Words,
-}
-
-impl ClientContext for Reports {
-    fn log(&self, level: RDKafkaLogLevel, facility: &str, text: &str) {
-        self.words.log(level, facility, text);
-    }
-
-    fn stats(&self, _: Statistics) {}
-
-    fn stats_raw(&self, _: &[u8]) {
-        self.words.called();
-    }
-
-    fn error(&self, error: KafkaError, reason: &str) {
-        self.words.error(&error, reason);
-    }
-}
+type Reports = Context<Mutex<Vec<Delivery>>>;
 
 impl ProducerContext for Reports {
     type DeliveryOpaque = usize;
@@ -94,7 +74,7 @@ impl ProducerContext for Reports {
             }
         };
         let token = token as u64;
-        lock(&self.done).push(Delivery { token, outcome });
+        lock(&self.own).push(Delivery { token, outcome });
     }
 }
 
@@ -106,10 +86,7 @@ impl Producer {
     pub fn new(config: &ProducerConfig) -> Result<Self, ConfigError> {
         let mask = Mask::new(&config.opts);
         let client = config.client_config()?;
-        let reports = Reports {
-            done: Mutex::default(),
-            words: Words::new(mask.clone()),
-        };
+        let reports = Reports::new(mask.clone(), Mutex::default());
         let inner = BaseProducer::from_config_and_context(&client, reports)
             .map_err(|error| ConfigError::together(error, &mask))?;
         Ok(Self {
@@ -214,7 +191,7 @@ impl Producer {
                 break;
             }
         }
-        done.append(&mut lock(&reports.done));
+        done.append(&mut lock(&reports.own));
     }
 
     /// Records that were taken and whose report was not polled yet.

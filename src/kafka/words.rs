@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::{ClientContext, Statistics};
 
 use super::config::Mask;
 use crate::logs::throttle::Throttle;
@@ -20,13 +21,42 @@ pub(super) struct Words {
     mask: Mask,
 }
 
+/// What librdkafka has of a client: `own` is what this kind of client is told besides.
+pub(super) struct Context<T> {
+    pub words: Words,
+    pub own: T,
+}
+
+impl<T> Context<T> {
+    pub fn new(mask: Mask, own: T) -> Self {
+        let words = Words::new(mask);
+        Self { words, own }
+    }
+}
+
+impl<T: Send + Sync> ClientContext for Context<T> {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, text: &str) {
+        self.words.log(level, facility, text);
+    }
+
+    fn stats(&self, _: Statistics) {}
+
+    fn stats_raw(&self, _: &[u8]) {
+        self.words.called();
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        self.words.error(&error, reason);
+    }
+}
+
 /// A panic while it was held leaves a whole value.
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Words {
-    pub fn new(mask: Mask) -> Self {
+    fn new(mask: Mask) -> Self {
         Self {
             calls: AtomicU64::default(),
             brokers_down: AtomicBool::default(),
@@ -47,7 +77,7 @@ impl Words {
     }
 
     /// A line for the log.
-    pub fn log(&self, level: RDKafkaLogLevel, facility: &str, text: &str) {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, text: &str) {
         self.called();
         let grave = matches!(
             level,
@@ -68,7 +98,7 @@ impl Words {
     }
 
     /// An error that no call has asked for.
-    pub fn error(&self, error: &KafkaError, reason: &str) {
+    fn error(&self, error: &KafkaError, reason: &str) {
         self.called();
         match error.rdkafka_error_code() {
             Some(RDKafkaErrorCode::AllBrokersDown) => {
