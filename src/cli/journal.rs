@@ -13,7 +13,7 @@ use super::terminal::Bar;
 use crate::events::journal::inspect::{Item, Seen, SegmentSeen};
 use crate::events::journal::{FRAME_BYTES, Kind};
 use crate::limits::{JOURNAL_SHOWN, JOURNAL_SHOWN_DAMAGE};
-use crate::options::{self, Given, Paths};
+use crate::options::{self, Choice, Chosen, Paths};
 use crate::wire::Event;
 
 /// `cim journal`.
@@ -49,21 +49,17 @@ enum JournalCommand {
 }
 
 /// Where the journal is, as `cim run` finds it.
-#[derive(Debug, Args)]
-pub(super) struct Place {
-    /// Directory of the event journal and of offsets [default: <log dir>/.cim]
-    #[arg(
-        long,
-        env = "CIM_STATE_DIR",
-        hide_env_values = true,
-        value_name = "DIR"
-    )]
-    state_dir: Option<String>,
-    /// Directory of the log files [default: /opt/logs; ./cim-data/logs]
-    #[arg(long, env = "CIM_LOG_DIR", hide_env_values = true, value_name = "DIR")]
-    log_dir: Option<String>,
-    #[arg(long, env = "K8S_POD_ID", hide = true)]
-    pod_id: Option<String>,
+pub(super) type Place = Chosen<Directories>;
+
+/// The settings that say so.
+#[derive(Debug)]
+pub(super) struct Directories;
+
+impl Choice for Directories {
+    const HEADING: Option<&'static str> = None;
+    const SHOWN: &'static [(&'static str, Option<&'static str>)] =
+        &[("state_dir", None), ("log_dir", None)];
+    const HIDDEN: &'static [&'static str] = &["pod_id"];
 }
 
 /// The name of the journal's directory in the state directory.
@@ -77,15 +73,7 @@ impl Place {
 
     /// All that `cim run` would use.
     pub(super) fn paths(&self) -> Paths {
-        let given = [
-            ("CIM_STATE_DIR", &self.state_dir),
-            ("CIM_LOG_DIR", &self.log_dir),
-            ("K8S_POD_ID", &self.pod_id),
-        ];
-        let given = given.map(|(name, value)| (name, value.as_deref().unwrap_or_default()));
-        options::resolve(&Given::from_environment(given))
-            .options
-            .paths
+        options::resolve(&self.given).options.paths
     }
 }
 

@@ -520,13 +520,15 @@ impl Given {
         let mut given = HashMap::new();
         for arg in OptionArgs::augment_args(Command::new("")).get_arguments() {
             let id = arg.get_id().as_str();
+            // A command may have some of them alone.
+            let Ok(Some(value)) = matches.try_get_one::<String>(id) else {
+                continue;
+            };
             let source = match matches.value_source(id) {
                 Some(ValueSource::CommandLine) => Source::CommandLine,
-                Some(_) => Source::Environment,
-                None => continue,
+                _ => Source::Environment,
             };
-            let name = arg.get_env().map(|name| name.to_string_lossy());
-            if let (Some(name), Some(value)) = (name, matches.get_one::<String>(id)) {
+            if let Some(name) = arg.get_env().map(|name| name.to_string_lossy()) {
                 given.insert(name.into_owned(), (value.clone(), source));
             }
         }

@@ -3,15 +3,15 @@
 //!
 //! ```text
 //! args.rs   flags, variables, help     resolve.rs   text -> values, every mistake collected
-//! value.rs  reading one value          secret.rs    passwords from files
+//! value.rs  reading one value          choice.rs    some of them, for other commands
 //! ```
 //!
 //! An empty value counts as not given. A bad one keeps CIM from starting, but for the two ports of CONTRACT section 1 when they come
 //! from the environment, and `CTR_FIELDS_MANDATORY`: those are warned about, and the default is used.
 
 mod args;
+mod choice;
 mod resolve;
-
 mod value;
 
 use std::net::{IpAddr, SocketAddr};
@@ -20,6 +20,7 @@ use std::time::Duration;
 
 pub use crate::secret::Secret;
 pub use args::{Given, OptionArgs};
+pub use choice::{Choice, Chosen};
 pub use resolve::{Resolved, resolve};
 pub use value::parse_time;
 

@@ -22,7 +22,7 @@ use crate::identity::{Host, Identity};
 use crate::kube::{Client, KubeError, ServerAddress, ServiceAccount};
 use crate::limits::KUBE_CALL_TIME;
 use crate::metrics::Metrics;
-use crate::options::{self, Given, Options};
+use crate::options::{self, Choice, Chosen, Options};
 use crate::settings::Store;
 use crate::surroundings::{NotKnown, Surroundings};
 use input::InputError;
@@ -46,68 +46,38 @@ enum ChangeSetCommand {
 }
 
 /// Where etcd is, and whose change sets they are: as `cim run` has it.
-#[derive(Debug, Args)]
-#[command(next_help_heading = "As for `cim run`")]
-struct Place {
-    /// etcd endpoints, comma-separated; wins over common-infra.json
-    #[arg(
-        long,
-        env = "CIM_ETCD_URL",
-        hide_env_values = true,
-        value_name = "HOST:PORT,…"
-    )]
-    etcd_url: Option<String>,
-    /// common-infra.json, for etcd_url
-    #[arg(
-        long,
-        env = "CIM_INFRA_FILE",
-        hide_env_values = true,
-        value_name = "FILE"
-    )]
-    infra_file: Option<String>,
-    /// Namespace [standalone: standalone]
-    #[arg(
-        long,
-        env = "K8S_NAMESPACE",
-        hide_env_values = true,
-        value_name = "NAME"
-    )]
-    namespace: Option<String>,
-    /// Microservice [standalone: app]
-    #[arg(
-        long,
-        env = "CIM_MICROSERVICE",
-        hide_env_values = true,
-        value_name = "NAME"
-    )]
-    microservice: Option<String>,
-    /// Version of the microservice [default: v0]
-    #[arg(
-        long,
-        env = "CIM_SERVICE_VERSION",
-        hide_env_values = true,
-        value_name = "VERSION"
-    )]
-    service_version: Option<String>,
-    /// Pod whose commits are meant [default: the host's name]
-    #[arg(long, env = "K8S_POD_ID", hide_env_values = true, value_name = "NAME")]
-    pod_id: Option<String>,
-    #[arg(long, env = "CIM_ETCD_USER", hide = true)]
-    etcd_user: Option<String>,
-    #[arg(long, env = "CIM_ETCD_PASSWORD_FILE", hide = true)]
-    etcd_password_file: Option<String>,
-    #[arg(long, env = "CIM_ETCD_CA_FILE", hide = true)]
-    etcd_ca_file: Option<String>,
-    #[arg(long, env = "CIM_ETCD_CERT_FILE", hide = true)]
-    etcd_cert_file: Option<String>,
-    #[arg(long, env = "CIM_ETCD_KEY_FILE", hide = true)]
-    etcd_key_file: Option<String>,
-    #[arg(long, env = "KUBERNETES_SERVICE_HOST", hide = true)]
-    kubernetes_service_host: Option<String>,
-    #[arg(long, env = "KUBERNETES_SERVICE_PORT", hide = true)]
-    kubernetes_service_port: Option<String>,
-    #[arg(long, env = "CIM_SERVICE_ACCOUNT_DIR", hide = true)]
-    service_account_dir: Option<String>,
+type Place = Chosen<EtcdAndPod>;
+
+/// The settings that say so.
+#[derive(Debug)]
+struct EtcdAndPod;
+
+impl Choice for EtcdAndPod {
+    const HEADING: Option<&'static str> = Some("As for `cim run`");
+    const SHOWN: &'static [(&'static str, Option<&'static str>)] = &[
+        ("etcd_url", None),
+        ("infra_file", Some("common-infra.json, for etcd_url")),
+        ("namespace", Some("Namespace [standalone: standalone]")),
+        ("microservice", Some("Microservice [standalone: app]")),
+        (
+            "service_version",
+            Some("Version of the microservice [default: v0]"),
+        ),
+        (
+            "pod_id",
+            Some("Pod whose commits are meant [default: the host's name]"),
+        ),
+    ];
+    const HIDDEN: &'static [&'static str] = &[
+        "etcd_user",
+        "etcd_password_file",
+        "etcd_ca_file",
+        "etcd_cert_file",
+        "etcd_key_file",
+        "kubernetes_service_host",
+        "kubernetes_service_port",
+        "service_account_dir",
+    ];
 }
 
 /// `ms` or `nf`.
@@ -205,24 +175,7 @@ pub fn run(args: &ChangeSetArgs, out: &mut dyn Write) -> Result<bool, ChangeSetC
 impl Place {
     /// Where etcd is and whose change sets they are.
     fn resolve(&self) -> Result<(etcd::Config, Own), ChangeSetCliError> {
-        let given = [
-            ("CIM_ETCD_URL", &self.etcd_url),
-            ("CIM_INFRA_FILE", &self.infra_file),
-            ("K8S_NAMESPACE", &self.namespace),
-            ("CIM_MICROSERVICE", &self.microservice),
-            ("CIM_SERVICE_VERSION", &self.service_version),
-            ("K8S_POD_ID", &self.pod_id),
-            ("CIM_ETCD_USER", &self.etcd_user),
-            ("CIM_ETCD_PASSWORD_FILE", &self.etcd_password_file),
-            ("CIM_ETCD_CA_FILE", &self.etcd_ca_file),
-            ("CIM_ETCD_CERT_FILE", &self.etcd_cert_file),
-            ("CIM_ETCD_KEY_FILE", &self.etcd_key_file),
-            ("KUBERNETES_SERVICE_HOST", &self.kubernetes_service_host),
-            ("KUBERNETES_SERVICE_PORT", &self.kubernetes_service_port),
-            ("CIM_SERVICE_ACCOUNT_DIR", &self.service_account_dir),
-        ];
-        let given = given.map(|(name, value)| (name, value.as_deref().unwrap_or_default()));
-        let resolved = options::resolve(&Given::from_environment(given));
+        let resolved = options::resolve(&self.given);
         if let Some(complaint) = resolved.complaint() {
             return Err(ChangeSetCliError::Settings(complaint));
         }
