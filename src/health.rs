@@ -64,6 +64,34 @@ impl Part {
         }
     }
 
+    /// What is said of it before its owner has said anything.
+    fn at_start(self) -> &'static str {
+        match self {
+            Self::Nats => {
+                "the NATS server is not connected yet, or does not listen yet: CIM is starting"
+            }
+            Self::Logs => "log lines are not written yet: CIM is starting",
+            Self::Http => "the operations API does not listen yet: CIM is starting",
+            Self::Etcd => "etcd is not asked for change sets yet: CIM is starting; they wait there",
+            Self::Application => {
+                "the application has not registered since CIM started (POST /api/v1/_operations/xgvela/register); before its first registration change sets wait in etcd"
+            }
+            Self::Kubernetes => {
+                "Kubernetes has not said yet who this pod is; CIM asks until it does, with the environment's names meanwhile"
+            }
+            Self::Kafka => {
+                "where events go is not chosen yet: CIM is starting; they wait in the journal"
+            }
+            Self::Collector => "where log lines go is not chosen yet: CIM is starting; they wait",
+            Self::Notifications => {
+                "the event subscriptions are not looked at yet: CIM is starting; records wait in Kafka"
+            }
+            Self::AlignedMetrics => {
+                "the pod's annotation is not looked at yet: CIM is starting; nothing is scraped meanwhile"
+            }
+        }
+    }
+
     /// CIM is not ready without it. The application registers when it likes, and a pod whose readiness waited for that
     /// would hide an application that never does. A log disk that is full, an API server or a broker that does not answer, is an
     /// alert, not a reason to take the application out of service.
@@ -138,12 +166,12 @@ impl Default for Health {
 }
 
 impl Health {
-    /// Every part not ready yet.
+    /// Every part not ready.
     pub fn new() -> Self {
         let parts = Part::ALL.map(|part| PartReport {
             part,
             state: State::NotReady,
-            reason: "not yet".into(),
+            reason: part.at_start().into(),
         });
         Self {
             parts: Mutex::new(parts.into()),
@@ -158,6 +186,11 @@ impl Health {
             known.state = state;
             known.reason = cut(reason);
         }
+    }
+
+    /// Says that `part` does not work: what is missing and on what, and what happens next or is to be done; see [`reason`].
+    pub fn not_ready(&self, part: Part, why: &str, next: &str) {
+        self.set(part, State::NotReady, &reason(why, next));
     }
 
     /// How every part is.
@@ -185,6 +218,12 @@ impl Health {
 /// A thread that panicked while it held the lock has left a whole value: each is replaced, never half changed.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Why a part does not work, and what happens next or is to be done. Of the two a long `why` is cut.
+pub fn reason(why: &str, next: &str) -> String {
+    let room = HEALTH_REASON_BYTES.saturating_sub(next.len() + 2);
+    format!("{}; {next}", problem::cut(why.trim_end(), room))
 }
 
 fn cut(reason: &str) -> String {
@@ -258,9 +297,26 @@ mod tests {
     }
 
     #[test]
+    fn every_part_says_from_the_start_what_is_missing_and_what_is_next() {
+        for part in Health::new().report().parts {
+            let reason = &part.reason;
+            assert!(reason.contains([';', ':']) && reason.len() > 40, "{reason}");
+            let registers = reason.contains(crate::registration::PATH);
+            assert_eq!(registers, part.part == Part::Application, "{reason}");
+        }
+        let health = Health::new();
+        let long = "x".repeat(HEALTH_REASON_BYTES);
+        health.not_ready(Part::Nats, &long, "CIM tries again");
+        let report = health.report();
+        let reason = &report.parts.first().unwrap().reason;
+        assert_eq!(reason.len(), HEALTH_REASON_BYTES);
+        assert!(reason.ends_with("x; CIM tries again"), "{reason}");
+    }
+
+    #[test]
     fn reasons_are_cut_between_characters() {
         let health = Health::new();
-        health.set(Part::Nats, State::Ready, &format!("a{}", "é".repeat(200)));
+        health.set(Part::Nats, State::Ready, &format!("a{}", "é".repeat(400)));
         let report = health.report();
         let reason = &report.parts.first().unwrap().reason;
         assert_eq!(reason.len(), HEALTH_REASON_BYTES - 1);

@@ -174,7 +174,7 @@ pub const HTTP_STOP_TIME: Duration = Duration::from_secs(1);
 /// Time without a further try after a failed accept (no descriptors left): a busy loop would help nobody.
 pub const HTTP_ACCEPT_PAUSE: Duration = Duration::from_millis(500);
 /// Bytes of the reason that a part of CIM gives for its state; a longer one is cut.
-pub const HEALTH_REASON_BYTES: usize = 256;
+pub const HEALTH_REASON_BYTES: usize = 512;
 
 /// Bytes of cim.json or common-infra.json.
 pub const CONFIG_FILE_BYTES: u64 = 1 << 20;

@@ -42,6 +42,15 @@ pub enum NotKnown {
 }
 
 impl NotKnown {
+    /// What happens until it is known, or is to be done.
+    pub fn next(self) -> &'static str {
+        match self {
+            Self::Etcd => "no change set is delivered until one of them is",
+            Self::Pod => "CIM asks until it does, change sets wait in etcd",
+            Self::Microservice => "set one of them; change sets wait in etcd",
+        }
+    }
+
     /// How that is for the health of CIM.
     pub fn state(self) -> State {
         match self {

@@ -17,7 +17,7 @@ use crossbeam_channel::Sender;
 
 use crate::chain::chain;
 use crate::clock;
-use crate::health::{Health, Part, State};
+use crate::health::{Health, Part, State, reason};
 use crate::identity::Current;
 use crate::interrupt::Interrupt;
 use crate::limits::ALIGNED_SCRAPE_TIME;
@@ -104,11 +104,15 @@ impl AlignedScraper {
         let Some(text) = text else {
             return match is_settled {
                 true => {
-                    let why = format!("no annotation {name} is known");
+                    let why = format!(
+                        "no annotation {name} is known: nothing is scraped until the pod has it"
+                    );
                     off(State::Disabled, Unavailable::Off(why))
                 }
                 false => {
-                    let why = "Kubernetes has not said yet who this pod is".to_owned();
+                    let why = format!(
+                        "Kubernetes has not said yet who this pod is; nothing is scraped until its annotation {name} is known"
+                    );
                     off(State::NotReady, Unavailable::NotReady(why))
                 }
             };
@@ -121,7 +125,9 @@ impl AlignedScraper {
             }
             Err(error) => {
                 log::error!("no aligned metrics: {error}");
-                off(State::NotReady, Unavailable::NotReady(error.to_string()))
+                let next = "nothing is scraped until it is put right";
+                let why = reason(&error.to_string(), next);
+                off(State::NotReady, Unavailable::NotReady(why))
             }
         }
     }
@@ -226,12 +232,14 @@ impl AlignedScraper {
     fn say_how_it_is(&self, work: &Work) {
         let (state, reason) = match work.failing.first_key_value() {
             None => (State::Ready, work.describe()),
-            Some((port, reason)) => {
+            Some((port, why)) => {
                 let more = match work.failing.len() - 1 {
                     0 => String::new(),
                     more => format!(", and {more} more"),
                 };
-                (State::NotReady, format!("port {port}{more}: {reason}"))
+                let why = format!("the application's port {port}{more}: {why}");
+                let next = "it is left out, and asked again at the next aligned time";
+                (State::NotReady, reason(&why, next))
             }
         };
         self.health.set(Part::AlignedMetrics, state, &reason);

@@ -21,7 +21,7 @@ use crate::change_set::memory::Own;
 use crate::clock;
 use crate::etcd::{Client, Config, EtcdError, Tls};
 use crate::events::{OwnEvent, OwnEvents};
-use crate::health::{Health, Part, State};
+use crate::health::{Health, Part, State, reason};
 use crate::interrupt::Interrupt;
 use crate::limits::{ETCD_RETRY_FIRST, ETCD_RETRY_LAST};
 use crate::metrics::Metrics;
@@ -75,7 +75,8 @@ impl EtcdWatch {
             let (config, own) = match self.target() {
                 Ok(target) => target,
                 Err(why) => {
-                    self.health.set(Part::Etcd, why.state(), &why.to_string());
+                    let reason = reason(&why.to_string(), why.next());
+                    self.health.set(Part::Etcd, why.state(), &reason);
                     self.interrupt.wait();
                     continue;
                 }
@@ -137,7 +138,8 @@ impl Outage {
                 error: text.clone(),
             });
         }
-        parts.health.set(Part::Etcd, State::NotReady, &text);
+        let next = "CIM tries until it works; change sets wait in etcd, outcomes in CIM";
+        parts.health.not_ready(Part::Etcd, &text, next);
     }
 
     fn end(&mut self, parts: &EtcdWatch, revision: i64, own: &Own) {

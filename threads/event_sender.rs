@@ -165,6 +165,9 @@ impl<J: Journal> Sending<J> {
             let client_id = settings.cim.cim_settings.kafka_client_id.as_deref();
             if !matches!(&self.sink, Sink::Kafka(kafka) if kafka.is_for(brokers, client_id)) {
                 let kafka = ToKafka::new(brokers, client_id, now);
+                let why = format!("no broker of {} has answered yet", brokers.join(","));
+                let next = "CIM tries until one does; events wait in the journal";
+                parts.health.not_ready(Part::Kafka, &why, next);
                 self.replace(Sink::Kafka(Box::new(kafka)));
             }
         } else if identity.standalone || !parts.settings.lacks_infra() {
@@ -177,8 +180,9 @@ impl<J: Journal> Sending<J> {
                 self.replace(Sink::File(Box::new(file)));
             }
         } else if self.settings.is_none() || !matches!(self.sink, Sink::Unknown) {
-            let reason = "common-infra.json is not known yet: events wait in the journal";
-            parts.health.set(Part::Kafka, State::NotReady, reason);
+            let why = "which brokers there are is not known: common-infra.json has not come yet, CIM_KAFKA_BROKERS is not set";
+            let next = "events wait in the journal until one of them is there";
+            parts.health.not_ready(Part::Kafka, why, next);
             self.replace(Sink::Unknown);
         }
     }

@@ -76,6 +76,12 @@ struct Idle {
 }
 
 impl Idle {
+    /// Before anything is looked at: nobody is told.
+    const UNKNOWN: Self = Self {
+        state: State::NotReady,
+        reason: "",
+    };
+
     fn disabled(reason: &'static str) -> Self {
         let state = State::Disabled;
         Self { state, reason }
@@ -107,7 +113,7 @@ impl Consuming {
         Self {
             moved: parts.notifier.moved().clone(),
             parts,
-            reading: Err(Idle::waiting("not yet")),
+            reading: Err(Idle::UNKNOWN),
             answers: Answers::default(),
             closing: Arc::default(),
             counted: 0,
@@ -187,20 +193,28 @@ impl Consuming {
         settled: bool,
     ) -> Result<(u64, ConsumerConfig), Idle> {
         let Some(era) = era else {
-            return Err(Idle::disabled("there is no event subscription"));
+            return Err(Idle::disabled(
+                "there is no event subscription: nothing is read from Kafka",
+            ));
         };
         let parts = &self.parts;
         let identity = parts.identity.load();
         let brokers = &settings.infra.kafka_brokers;
         if brokers.is_empty() {
             return Err(if identity.standalone || !parts.settings.lacks_infra() {
-                Idle::disabled("no Kafka brokers are configured")
+                Idle::disabled(
+                    "no Kafka brokers are configured (CIM_KAFKA_BROKERS, kafka_brokers): event subscriptions get nothing",
+                )
             } else {
-                Idle::waiting("common-infra.json is not known yet")
+                Idle::waiting(
+                    "which brokers there are is not known: common-infra.json has not come yet, CIM_KAFKA_BROKERS is not set; nothing is read until one of them is there",
+                )
             });
         }
         if !settled {
-            return Err(Idle::waiting("it is not known yet who this pod is"));
+            return Err(Idle::waiting(
+                "the consumer group is not known: Kubernetes has not said yet who this pod is; CIM asks until it does, records wait in Kafka",
+            ));
         }
         let client_id = settings.cim.cim_settings.kafka_client_id.as_deref();
         let (pod, namespace) = (&identity.pod, &identity.namespace);
@@ -210,7 +224,7 @@ impl Consuming {
 
     /// Ends what is read now. In the same era the next consumer goes on where this one was.
     fn close(&mut self) {
-        let idle = Err(Idle::waiting("not yet"));
+        let idle = Err(Idle::UNKNOWN);
         if let Ok(reading) = std::mem::replace(&mut self.reading, idle) {
             reading.close(&mut self.parts);
         }

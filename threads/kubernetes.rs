@@ -313,18 +313,20 @@ impl Worker {
     }
 
     fn say_how_it_is(&self) {
-        let (state, reason) = match self.schedule.failure() {
-            Some(failure) => (State::NotReady, failure.to_owned()),
-            None if self.schedule.settles_soon() => (State::NotReady, "not yet".to_owned()),
-            None => (
-                State::Ready,
-                match self.k.settings.config_map() {
-                    Some(revision) => format!("the ConfigMap exists, revision {revision:?}"),
-                    None => "there is no ConfigMap".to_owned(),
-                },
-            ),
+        let health = &self.k.health;
+        if let Some(failure) = self.schedule.failure() {
+            let next = "CIM asks until it works, and goes on with what it knows";
+            return health.not_ready(Part::Kubernetes, failure, next);
+        }
+        if self.schedule.settles_soon() {
+            let why = "Kubernetes has not answered yet who this pod is";
+            return health.not_ready(Part::Kubernetes, why, "the answer is waited for");
+        }
+        let reason = match self.k.settings.config_map() {
+            Some(revision) => format!("the ConfigMap exists, revision {revision:?}"),
+            None => "there is no ConfigMap".to_owned(),
         };
-        self.k.health.set(Part::Kubernetes, state, &reason);
+        health.set(Part::Kubernetes, State::Ready, &reason);
     }
 
     fn restart_pod(&mut self) -> Result<(), Failure> {

@@ -261,13 +261,18 @@ impl Sending {
         self.backoff.reset();
         self.target = self.wanted.clone();
         let now = Instant::now();
-        if self.target.is_none() {
+        if let Some(target) = &self.target {
+            let why = format!("no connection to {}: {target} yet", self.name());
+            let next = "log lines wait 5 s for it, and go to the log files then";
+            self.parts.health.not_ready(Part::Collector, &why, next);
+            if let Some(outage) = &mut self.outage {
+                outage.try_at = now;
+            } else if self.retransmits() && !self.parts.backlog.is_empty() {
+                // What an earlier run has left goes first.
+                self.outage = Some(Outage::new(now));
+            }
+        } else {
             self.say_without();
-        } else if let Some(outage) = &mut self.outage {
-            outage.try_at = now;
-        } else if self.retransmits() && !self.parts.backlog.is_empty() {
-            // What an earlier run has left goes first.
-            self.outage = Some(Outage::new(now));
         }
         self.ask();
     }
@@ -278,7 +283,7 @@ impl Sending {
         health.set(
             Part::Collector,
             State::Disabled,
-            "the logging mode has none",
+            "the logging mode in force sends log lines to no remote sink",
         );
     }
 
@@ -573,8 +578,16 @@ impl Sending {
         let outage = self.outage.get_or_insert_with(|| Outage::new(try_at));
         outage.try_at = try_at;
         outage.is_told = true;
+        let next = match self.retransmits() {
+            true => {
+                "log lines go to the log files, and from there to it; CIM tries until it is there"
+            }
+            false => {
+                "log lines go to the log files and stay there (enable_retrx); CIM tries until it is there"
+            }
+        };
         let health = &self.parts.health;
-        health.set(Part::Collector, State::NotReady, &chain(error));
+        health.not_ready(Part::Collector, &chain(error), next);
         if let Some(before) = self.told.pass(now) {
             log::error!(
                 "{}: log lines go to the log files ({before} lines about this left out)",

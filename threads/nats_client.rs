@@ -285,7 +285,11 @@ impl Loop {
     /// There is no connection, for this reason, and another one is due.
     fn without(&mut self, reason: &str) {
         self.connect_at = Some(self.now + self.backoff.next(random::number()));
-        self.health.set(Part::Nats, State::NotReady, reason);
+        self.health.not_ready(
+            Part::Nats,
+            reason,
+            "CIM connects again until it works; what clients publish meanwhile it does not see",
+        );
         let (said, at) = &self.complaint;
         if said != reason || self.now >= *at + SAY_AGAIN {
             log::warn!("{reason}; trying until it works");
@@ -361,7 +365,9 @@ impl Loop {
             self.metrics.nats_violations.inc();
         }
         if lower.contains("permissions violation for subscription") {
-            self.health.set(Part::Nats, State::NotReady, error);
+            let next =
+                "CIM gets nothing there until the server's configuration lets its user subscribe";
+            self.health.not_ready(Part::Nats, error, next);
             self.refused = true;
         }
     }

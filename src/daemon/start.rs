@@ -532,7 +532,8 @@ fn api_server(
     remarks: &mut Vec<(log::Level, String)>,
 ) -> Option<Client> {
     if options.standalone {
-        health.set(Part::Kubernetes, State::Disabled, "standalone");
+        let reason = "not in a pod (no K8S_POD_ID): Kubernetes is not asked";
+        health.set(Part::Kubernetes, State::Disabled, reason);
         return None;
     }
     let (host, port) = &options.kubernetes;
@@ -542,7 +543,8 @@ fn api_server(
             Some(Client::new(&address, account, Arc::clone(metrics)))
         }
         Err(error) => {
-            health.set(Part::Kubernetes, State::NotReady, &error.to_string());
+            let next = "CIM works with what the environment says; put it right and start CIM again, or leave K8S_POD_ID out where there is no Kubernetes";
+            health.not_ready(Part::Kubernetes, &error.to_string(), next);
             remarks.push((log::Level::Warn, format!("no Kubernetes: {error}")));
             None
         }

@@ -273,7 +273,7 @@ pub fn report(health: &Health, metrics: &Metrics) -> Report {
         0 => (State::Ready, "log lines are written"),
         _ => (
             State::NotReady,
-            "log files cannot be written: lines are counted and dropped",
+            "log files cannot be written (`cim status` has the last errors, `cim doctor` looks at the directory); their lines are dropped and counted, CIM tries again every second",
         ),
     };
     health.set(Part::Logs, state, reason);

@@ -317,7 +317,9 @@ impl ToKafka {
                 }
                 self.is_ready = false;
                 let health = &work.parts.health;
-                health.set(Part::Kafka, State::NotReady, &text);
+                let next =
+                    "events wait in the journal; put the settings of Kafka right (`cim doctor`)";
+                health.not_ready(Part::Kafka, &text, next);
                 self.retry_later(now);
             }
         }
@@ -408,7 +410,9 @@ impl ToKafka {
                 );
                 self.is_ready = false;
                 let health = &work.parts.health;
-                health.set(Part::Kafka, State::NotReady, &why);
+                let why = format!("Kafka at {brokers} does not take events: {why}");
+                let next = "they wait in the journal; CIM tries until they are taken";
+                health.not_ready(Part::Kafka, &why, next);
             }
             Call::Suspect => {
                 let stuck = work.window.in_flight() > 0;

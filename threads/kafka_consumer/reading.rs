@@ -11,7 +11,7 @@ use super::closing::Closing;
 use super::member::{Member, Trouble};
 use crate::backoff::Backoff;
 use crate::chain::chain;
-use crate::health::{Part, State};
+use crate::health::{Part, State, reason};
 use crate::kafka::{Consumer, ConsumerConfig, FMAASEVENTS, Failure, Ledger, Polled};
 use crate::limits::{
     KAFKA_CONSUMER_ASK, KAFKA_CONSUMER_RETRY_FIRST, KAFKA_CONSUMER_RETRY_LAST,
@@ -123,7 +123,8 @@ impl Reading {
                 if !std::mem::replace(&mut self.is_told, true) {
                     log::error!("nothing is read from {FMAASEVENTS}: {text}");
                 }
-                self.tell(parts, State::NotReady, text);
+                let next = "nothing is read; put the settings of Kafka right (`cim doctor`)";
+                self.tell(parts, State::NotReady, reason(&text, next));
                 self.retry_at = now + self.backoff.next(random::number());
             }
         }
@@ -135,7 +136,9 @@ impl Reading {
         log::warn!("the Kafka consumer is replaced ({label}): {text}");
         let replaced = &parts.metrics.notifications.consumers_replaced;
         replaced.with_label_values(&[label]).inc();
-        self.tell(parts, State::NotReady, text.clone());
+        let why = format!("the consumer of {FMAASEVENTS} has failed: {text}");
+        let next = "another one is made, records wait in Kafka";
+        self.tell(parts, State::NotReady, reason(&why, next));
         self.ledger.revoked();
         if let Some(running) = self.running.take() {
             if now.saturating_duration_since(running.since) >= KAFKA_CONSUMER_RETRY_LAST {
@@ -281,26 +284,41 @@ impl Running {
             } else {
                 &error
             };
-            return (State::NotReady, format!("asking {brokers}: {why}"));
+            let why = match why.is_empty() {
+                true => format!("{brokers} has not said yet where topic {FMAASEVENTS} ends"),
+                false => format!("{brokers} does not say where topic {FMAASEVENTS} ends: {why}"),
+            };
+            let next = "CIM asks until it does, records wait in Kafka";
+            return (State::NotReady, reason(&why, next));
         };
         if self.consumer.brokers_down() {
-            return (State::NotReady, format!("no broker is there: {error}"));
+            let why = format!("no broker of {brokers} is there: {error}");
+            let next = "CIM tries until one is, records wait in Kafka";
+            return (State::NotReady, reason(&why, next));
         }
-        let reason = match member.partitions() {
-            _ if member.lacks_topic() => format!("topic {FMAASEVENTS} is not there yet"),
-            None => {
-                let group = &config.group;
-                format!("joining consumer group {group} {error}")
-            }
-            Some(0) => "another consumer of the group has all partitions".to_owned(),
-            Some(_) if member.is_held() && !parts.notifier.is_heard() => {
-                "records wait: nobody is subscribed to EVENT-NOTIFICATION".to_owned()
-            }
+        let group = &config.group;
+        let (why, next) = match member.partitions() {
+            _ if member.lacks_topic() => (
+                format!("topic {FMAASEVENTS} is not there yet in the Kafka of {brokers}"),
+                "it is read from its beginning once it is made",
+            ),
+            None => (
+                format!("consumer group {group} at {brokers} has given no partitions yet {error}"),
+                "CIM waits for them, records wait in Kafka",
+            ),
+            Some(0) => (
+                format!("another consumer of group {group} has all partitions of {FMAASEVENTS}"),
+                "this one takes over when that ends: is there a second CIM of this pod's name?",
+            ),
+            Some(_) if member.is_held() && !parts.notifier.is_heard() => (
+                "nobody is subscribed to EVENT-NOTIFICATION".to_owned(),
+                "records wait in Kafka until the application subscribes on NATS",
+            ),
             Some(count) => {
                 let reason = format!("{count} partitions of {FMAASEVENTS} from {brokers}");
                 return (State::Ready, reason);
             }
         };
-        (State::NotReady, reason.trim_end().to_owned())
+        (State::NotReady, reason(&why, next))
     }
 }

@@ -32,7 +32,9 @@ impl Exporter {
     pub fn new(metrics: Arc<Metrics>) -> Self {
         Self {
             state: Mutex::new(State {
-                unavailable: Some(Unavailable::NotReady("not yet".into())),
+                unavailable: Some(Unavailable::NotReady(
+                    "the pod's annotation is not looked at yet: CIM is starting".into(),
+                )),
                 snapshots: Snapshots::new(1, SNAPSHOT_BYTES),
             }),
             metrics,
