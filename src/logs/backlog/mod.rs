@@ -5,7 +5,7 @@
 //! files is backlog, until all of it is delivered and the mark goes.
 //!
 //! ```text
-//! mark.rs    the mark's file: bytes <-> values      books.rs   what is left of which file, without a file
+//! mark.rs    the mark's file: bytes <-> values      books/     what is left of which file, without a file
 //! split.rs   bytes -> lines                         times.rs   how old they are
 //! read.rs    a stretch of a file                    open.rs    what an earlier run has left
 //! replay.rs  chunks for `log_sender`                inspect.rs for `cim spool`
