@@ -125,7 +125,7 @@ impl Auth {
     }
 
     /// The same for the client of this CONNECT, if it shows nothing.
-    pub fn no_auth_user_of(&self, connect: &Connect) -> Option<&User> {
+    fn no_auth_user_of(&self, connect: &Connect) -> Option<&User> {
         let shown = [
             &connect.user,
             &connect.pass,
@@ -176,6 +176,9 @@ impl Auth {
 
     /// Who a client with these credentials is, if they are right; `None` where there are no users.
     pub fn name(&self, connect: &Connect) -> Option<String> {
+        if let Some(user) = self.no_auth_user_of(connect) {
+            return Some(user.name.clone());
+        }
         let Self::Required(authorization) = self else {
             return None;
         };
@@ -204,6 +207,9 @@ impl Auth {
         let Self::Required(authorization) = self else {
             return Verdict::Allowed(None);
         };
+        if let Some(user) = self.no_auth_user_of(connect) {
+            return Verdict::Allowed(user.permissions.clone());
+        }
         let secret = |text: &Option<String>| Secret::new(text.clone().unwrap_or_default());
         let key = connect.nkey.as_ref().filter(|key| !key.is_empty());
         if let Some(key) = key.filter(|_| self.needs_nonce()) {

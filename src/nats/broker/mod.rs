@@ -458,9 +458,6 @@ impl Broker {
             if client.authorised && !self.auth.is_asked_again(&connect, client.user.as_deref()) {
                 // Who is in stays in; what it has shown is not kept for another look.
                 Verdict::Allowed(client.permissions.clone())
-            } else if let Some(user) = self.auth.no_auth_user_of(&connect) {
-                client.user = Some(user.name.clone());
-                Verdict::Allowed(user.permissions.clone())
             } else {
                 if client.authorised && connect.user.is_none() {
                     connect.user.clone_from(&client.user);
