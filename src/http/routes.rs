@@ -129,21 +129,8 @@ impl<'a> Route<'a> {
     }
 
     fn allows(self, method: Method) -> bool {
-        match self {
-            Self::Register => method == Method::Post,
-            Self::Subscriptions => method.is_safe() || method == Method::Post,
-            Self::Subscription(_) => {
-                method.is_safe() || matches!(method, Method::Put | Method::Delete)
-            }
-            Self::Page
-            | Self::Status
-            | Self::History
-            | Self::Monitor(_)
-            | Self::Metrics
-            | Self::Aligned
-            | Self::Healthz
-            | Self::Readyz => method.is_safe(),
-        }
+        let mut allowed = self.allow().split(", ");
+        allowed.any(|name| Method::from_name(name) == method)
     }
 }
 
