@@ -14,6 +14,7 @@ use std::time::Duration;
 use support::disk::{Mount, ballast};
 use support::load::{check_in_order, line};
 use support::nats::{event, log, publish};
+use support::pod::wait_for_conservation;
 use support::{Cim, Load, NatsWire, Options, PATIENCE, eventually, settled};
 
 const APP: &str = "app";
@@ -22,30 +23,6 @@ const ID: &str = "0123456789ab";
 const PROMPT: Duration = Duration::from_secs(1);
 /// The publisher counts as held back when it got nowhere for this long.
 const HELD: Duration = Duration::from_millis(500);
-
-/// Lines in = written + dropped, whatever happened; call it when nothing is under way.
-#[track_caller]
-fn check_conservation(cim: &Cim) {
-    let mut last = String::new();
-    let balanced = || {
-        last = cim.metrics();
-        let sum = |name| support::metrics::sum(&last, name, &[]);
-        sum("Total_msg_count")
-            == sum("Total_msg_write_to_file")
-                + sum("cim_log_lines_stdout_total")
-                + sum("cim_log_lines_dropped_total")
-    };
-    let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-        eventually(Duration::from_secs(5), balanced);
-    }));
-    if result.is_err() {
-        let lines: Vec<_> = last
-            .lines()
-            .filter(|line| line.starts_with("Total_msg") || line.starts_with("cim_log_"))
-            .collect();
-        panic!("in is not written + dropped:\n{}", lines.join("\n"));
-    }
-}
 
 /// Everybody but the publisher who is held back is served.
 #[track_caller]
@@ -87,7 +64,7 @@ fn a_stalled_stdout_holds_its_publisher_back_and_nobody_else() {
     eventually(PATIENCE, || load.sent() > sent);
     let sent = load.stop();
     cim.client().ping_pong();
-    check_conservation(&cim);
+    wait_for_conservation(&cim);
     // In time: all on standard output. The machine was slow: the rest is in the file, none is lost.
     let to_file = cim.lines_of(APP).len() as u64;
     let ours = || {
@@ -117,7 +94,7 @@ fn a_stdout_that_stays_stalled_overflows_to_the_file() {
     let sent = load.stop();
     eventually(PATIENCE, || !cim.files_of(APP).is_empty());
     cim.stdout.release();
-    check_conservation(&cim);
+    wait_for_conservation(&cim);
     eventually(PATIENCE, || {
         let lines = cim.stdout.lines();
         let ours = lines.iter().filter(|line| line.starts_with(b"c000 n"));
@@ -144,7 +121,7 @@ fn a_stalled_log_disk_holds_its_publisher_back_and_nobody_else() {
     eventually(PATIENCE, || load.sent() > sent);
     let sent = load.stop();
     cim.client().ping_pong();
-    check_conservation(&cim);
+    wait_for_conservation(&cim);
     let written = cim.lines_of("load").len() as u64;
     let dropped = cim.metric("cim_log_lines_dropped_total", &[("reason", "stalled")]);
     eprintln!("{sent} sent, {written} written, {dropped} dropped");
@@ -174,7 +151,7 @@ fn a_log_disk_that_stays_stalled_costs_counted_lines_and_no_events() {
         first.ping_pong();
         cim.text_of(APP).ends_with(b"after\n")
     });
-    check_conservation(&cim);
+    wait_for_conservation(&cim);
 }
 
 /// Publishes `lines` lines and waits until all are stored or dropped.
@@ -194,7 +171,7 @@ fn a_file_size_limit_ends_nothing_and_every_line_is_counted() {
     let mut cim = Cim::start(Options::new().before("ulimit -f 400"));
     let mut wire = cim.client();
     publish_lines(&mut wire, 10_000);
-    check_conservation(&cim);
+    wait_for_conservation(&cim);
     assert!(cim.is_alive());
     check_others_are_served(&cim);
     let written = cim.lines_of(APP).len() as f64;
@@ -216,7 +193,7 @@ fn a_full_disk_costs_the_oldest_backups_first() {
     let mut wire = cim.client();
     // 8 MB of lines on 4 MB: the newest stay, the oldest backups go.
     publish_lines(&mut wire, 40_000);
-    check_conservation(&cim);
+    wait_for_conservation(&cim);
     assert!(cim.metric("cim_log_file_backups_removed_total", &[("reason", "space")]) > 0.0);
     let lines = cim.lines_of(APP);
     assert_eq!(support::load::parse(lines.last().unwrap()).1, 39_999);
@@ -235,7 +212,7 @@ fn a_disk_that_others_filled_costs_counted_lines_and_recovers() {
     let file = disk.path().join("ballast");
     ballast(&file, 8 << 20);
     publish_lines(&mut wire, 20_000);
-    check_conservation(&cim);
+    wait_for_conservation(&cim);
     assert!(cim.is_alive());
     assert!(cim.metric("cim_log_lines_dropped_total", &[("reason", "no_space")]) > 0.0);
     check_others_are_served(&cim);
@@ -246,7 +223,7 @@ fn a_disk_that_others_filled_costs_counted_lines_and_recovers() {
         wire.ping_pong();
         cim.text_of(APP).ends_with(b"space again\n")
     });
-    check_conservation(&cim);
+    wait_for_conservation(&cim);
 }
 
 #[test]
@@ -272,7 +249,7 @@ fn a_log_directory_that_cannot_be_used_drops_counted_lines_and_recovers() {
         wire.ping_pong();
         cim.text_of("other").ends_with(b"somewhere again\n")
     });
-    check_conservation(&cim);
+    wait_for_conservation(&cim);
     assert!(cim.is_alive());
 }
 
@@ -290,7 +267,7 @@ fn lines_in_are_lines_written_and_dropped() {
         }
     }
     wire.ping_pong();
-    check_conservation(&cim);
+    wait_for_conservation(&cim);
     assert_eq!(
         cim.metric("cim_log_lines_dropped_total", &[("reason", "malformed")]),
         100.0

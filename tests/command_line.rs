@@ -16,11 +16,18 @@ use std::time::Duration;
 use support::capture::Capture;
 use support::cim::wait;
 use support::tls::Authority;
-use support::{Cim, NatsWire, Options, PATIENCE, eventually};
+use support::{Cim, NatsWire, Options, PATIENCE, eventually, eventually_some};
 
 fn cim(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_cim"));
     command.args(args).env_clear().stdin(Stdio::null());
+    command
+}
+
+/// Lines of standard input, for container `app`.
+fn emit_lines(daemon: &Cim) -> Command {
+    let mut command = cim(&["emit", "log", "--container", "app", "--server"]);
+    command.arg(daemon.nats.to_string()).arg("-");
     command
 }
 
@@ -89,19 +96,7 @@ fn emit_publishes_standard_input_line_by_line() {
 fn emit_sends_a_line_that_is_too_long_in_pieces() {
     let daemon = Cim::start(Options::new());
     let long = vec![b'x'; 3_000_000];
-    let server = daemon.nats.to_string();
-    let output = run(
-        &mut cim(&[
-            "emit",
-            "log",
-            "--container",
-            "app",
-            "--server",
-            &server,
-            "-",
-        ]),
-        &long,
-    );
+    let output = run(&mut emit_lines(&daemon), &long);
     assert!(
         output.status.success(),
         "{}",
@@ -131,20 +126,11 @@ fn emit_says_when_nobody_listens() {
 #[test]
 fn emit_says_when_the_connection_is_lost() {
     let mut daemon = Cim::start(Options::new());
-    let server = daemon.nats.to_string();
-    let mut child = cim(&[
-        "emit",
-        "log",
-        "--container",
-        "app",
-        "--server",
-        &server,
-        "-",
-    ])
-    .stdin(Stdio::piped())
-    .stderr(Stdio::piped())
-    .spawn()
-    .unwrap();
+    let mut child = emit_lines(&daemon)
+        .stdin(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
     let stderr = Capture::start(child.stderr.take().unwrap(), false);
     let mut stdin = child.stdin.take().unwrap();
     stdin.write_all(b"first\n").unwrap();
@@ -172,8 +158,16 @@ fn emit_and_tail_get_in_where_certificates_and_a_password_are_needed() {
             .env("CIM_NATS_TLS_KEY_FILE", file("server.key"))
             .env("CIM_NATS_TLS_CA_FILE", &ca)
             .env("CIM_NATS_USER", "app")
-            .env("CIM_NATS_PASSWORD_FILE", &password),
+            .env("CIM_NATS_PASSWORD_FILE", &password)
+            .env("CIM_NATS_CONNECT_TIMEOUT", "60s"),
     );
+    // On a busy machine the 2 s of a handshake may not be enough: who got no connection has sent nothing, and tries again.
+    let connected = |mut command: Command| {
+        eventually_some(3 * PATIENCE, || {
+            let output = run(&mut command, b"");
+            (output.status.code() != Some(3)).then_some(output)
+        })
+    };
     let files = ["--ca-file", &ca, "--cert-file", &cert, "--key-file", &key];
     let port = daemon.nats.port().to_string();
     let emit = |files: &[&str], line: &str| {
@@ -183,31 +177,28 @@ fn emit_and_tail_get_in_where_certificates_and_a_password_are_needed() {
         command
     };
     // The login is CIM's own.
-    let output = run(
-        emit(&files, "one").env("CIM_NATS_PASSWORD_FILE", &password),
-        b"",
-    );
+    let mut one = emit(&files, "one");
+    one.env("CIM_NATS_PASSWORD_FILE", &password);
+    let output = connected(one);
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{said}");
     assert_eq!(daemon.lines_of("emit"), [b"one".to_vec()]);
 
     // It is in the address.
     let server = format!("tls://app:p%40ss@{}", daemon.nats);
-    let mut tail = cim(&["tail", "LOG", "--count", "1", "--server", &server])
-        .args(files)
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let printed = Capture::start(tail.stdout.take().unwrap(), false);
-    let said = Capture::start(tail.stderr.take().unwrap(), false);
-    eventually(PATIENCE, || said.text().contains("listening"));
-    assert!(!said.text().contains("p%40ss"), "{}", said.text());
-    let output = run(emit(&["--server", &server], "two").args(files), b"");
-    assert!(output.status.success());
-    assert!(wait(&mut tail, PATIENCE).expect("tail ends").success());
-    assert!(printed.wait_closed(PATIENCE));
-    assert_eq!(printed.text(), "emit: two\n");
+    let args = [&["LOG", "--count", "1"], &files[..]].concat();
+    let mut tail = eventually_some(3 * PATIENCE, || Tail::try_start(&server, &args).ok());
+    assert!(!tail.stderr.text().contains("p%40ss"));
+    let mut two = emit(&["--server", &server], "two");
+    two.args(files);
+    assert!(connected(two).status.success());
+    assert!(
+        wait(&mut tail.child, PATIENCE)
+            .expect("tail ends")
+            .success()
+    );
+    assert!(tail.stdout.wait_closed(PATIENCE));
+    assert_eq!(tail.stdout.text(), "emit: two\n");
 
     for (files, what) in [(&files[..], "no login"), (&files[..2], "no certificate")] {
         let output = run(&mut emit(files, "three"), b"");
@@ -225,9 +216,14 @@ struct Tail {
 }
 
 impl Tail {
+    #[track_caller]
     fn start(daemon: &Cim, args: &[&str]) -> Self {
-        let server = daemon.nats.to_string();
-        let mut child = cim(&["tail", "--server", &server])
+        Self::try_start(&daemon.nats.to_string(), args).unwrap()
+    }
+
+    /// What it says when it ends instead.
+    fn try_start(server: &str, args: &[&str]) -> Result<Self, String> {
+        let mut child = cim(&["tail", "--server", server])
             .args(args)
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -236,11 +232,14 @@ impl Tail {
         let stdout = Capture::start(child.stdout.take().unwrap(), false);
         let stderr = Capture::start(child.stderr.take().unwrap(), false);
         let ready = stderr.wait_for(PATIENCE, |bytes| memchr::memmem::find(bytes, b"listening"));
-        assert!(ready.is_some(), "{}", stderr.text());
-        Self {
+        let tail = Self {
             child,
             stdout,
             stderr,
+        };
+        match ready {
+            Some(_) => Ok(tail),
+            None => Err(tail.stderr.text()),
         }
     }
 

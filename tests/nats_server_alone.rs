@@ -526,23 +526,30 @@ fn a_client_that_does_not_begin_in_time_gets_its_info_first() {
 fn where_plain_clients_are_welcome_the_first_byte_says_who_is_one() {
     let (server, config) = with_tls(|options| {
         options.allow_non_tls = true;
-        options.timeout = Duration::from_millis(200);
+        options.timeout = PATIENCE;
     });
     let (mut stream, info) = tls::plain(server.address);
     let is_told = info.contains("\"tls_available\":true") && !info.contains("tls_required");
     assert!(is_told, "{info}");
-    let mut silent = tls::plain(server.address).0;
     stream.write_all(b"PING\r\n").unwrap();
     expect(&mut BufReader::new(&stream), "PONG");
     let stream = tls::plain(server.address).0;
     let mut wire = tls::TlsWire::shake(stream, &config).unwrap();
     wire.send(b"PING\r\n");
     wire.expect("PONG");
-    // Who says nothing is plain after the time of a handshake. One who has begun after it shows that this time is over.
-    let mut half = tls::plain(server.address).0;
-    half.write_all(b"\x16").unwrap();
-    assert_eq!(tls::rest_of(&mut half), b"");
-    eventually(|| closed(&server, "TLS Handshake Failure") == 1);
+    // Who says nothing is plain after the time of a handshake. One who has begun after it shows that this time is over; who comes
+    // too late with that on a busy machine is plain already.
+    let (server, _) = with_tls(|options| {
+        options.allow_non_tls = true;
+        options.timeout = Duration::from_millis(200);
+    });
+    let mut silent = tls::plain(server.address).0;
+    eventually(|| {
+        let mut half = tls::plain(server.address).0;
+        half.write_all(b"\x16").unwrap();
+        tls::rest_of(&mut half);
+        closed(&server, "TLS Handshake Failure") > 0
+    });
     silent.write_all(b"PING\r\n").unwrap();
     expect(&mut BufReader::new(&silent), "PONG");
 }

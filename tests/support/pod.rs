@@ -55,7 +55,12 @@ pub fn wait_for_conservation(cim: &Cim) {
             return;
         }
         last = (came, went);
-        assert!(start.elapsed() < PATIENCE, "{came} lines in, {went} out");
+        if start.elapsed() > PATIENCE {
+            let is_ours =
+                |line: &&str| line.starts_with("Total_msg") || line.starts_with("cim_log_");
+            let lines: Vec<_> = text.lines().filter(is_ours).collect();
+            panic!("{came} lines in, {went} out:\n{}", lines.join("\n"));
+        }
         std::thread::sleep(super::LOOK);
     }
 }
