@@ -102,20 +102,6 @@ fn held(cim: &Cim, count: f64) {
     });
 }
 
-fn part(cim: &Cim) -> (String, String) {
-    let part = cim.get("/readyz").json()["parts"]["aligned_metrics"].clone();
-    let text = |name: &str| part[name].as_str().unwrap().to_owned();
-    (text("state"), text("reason"))
-}
-
-#[track_caller]
-fn until_part(cim: &Cim, state: &str, reason: &str) {
-    eventually(PATIENCE, || {
-        let (is, why) = part(cim);
-        is == state && why.contains(reason)
-    });
-}
-
 /// The times of the snapshots in a text, oldest first, ms.
 fn times(text: &str) -> Vec<u64> {
     let own = text
@@ -280,7 +266,7 @@ fn ports_that_fail_are_left_out_and_the_others_are_not_kept_waiting() {
         let fine = reason.is_empty();
         // With the second one that of the first is known.
         bad.wait_for("/metrics", before + 2);
-        let (state, why) = part(&cim);
+        let (state, why) = cim.part("aligned_metrics");
         assert_eq!(state, "not ready");
         // Of the ports that fail the one with the lowest number is named.
         let named = why.starts_with(&format!("port {}", bad.port()));
@@ -327,7 +313,7 @@ fn https_with_a_certificate_of_its_own_is_scraped() {
     let (_kube, cim) = start(Some(&plan));
     let text = until(&cim, "over_tls{");
     assert!(text.contains("# TYPE over_tls counter\n"), "{text}");
-    until_part(&cim, "ready", "every 1s");
+    cim.until_part("aligned_metrics", "ready", "every 1s");
 }
 
 #[test]
@@ -337,8 +323,8 @@ fn an_annotation_that_comes_late_is_followed() {
     put(&kube, Some(&annotation(&[app.port()], json!({}))));
     kube.fault(Some(Fault::Freeze));
     let cim = Cim::start(options(&kube));
-    until_part(
-        &cim,
+    cim.until_part(
+        "aligned_metrics",
         "not ready",
         "Kubernetes has not said yet who this pod is",
     );
@@ -355,7 +341,7 @@ fn without_the_annotation_there_is_nothing_and_it_costs_nothing() {
         (Some("{\"scrape\":\"false\"}"), "scrape is not \"true\""),
     ] {
         let (_kube, cim) = start(annotation);
-        until_part(&cim, "disabled", reason);
+        cim.until_part("aligned_metrics", "disabled", reason);
         let answer = cim.get(ALIGNED);
         assert_eq!(answer.status, 404);
         let error = answer.json()["error"].as_str().unwrap().to_owned();
@@ -389,7 +375,7 @@ fn an_annotation_that_cannot_be_used_is_named_everywhere() {
     let wrong = annotation(&[app.port()], json!({"measurementInterval": "100ms"}));
     let (_kube, cim) = start(Some(&wrong));
     let what = "measurementInterval is \"100ms\"; it may be a text like \"15s\"";
-    until_part(&cim, "not ready", what);
+    cim.until_part("aligned_metrics", "not ready", what);
     assert_eq!(
         cim.get("/readyz").status,
         200,

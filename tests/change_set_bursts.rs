@@ -84,12 +84,7 @@ fn all_came_in_order(
     let requests = app.requests(UPDATE);
     let came: Vec<_> = requests
         .iter()
-        .map(|request| {
-            request.json()["change-set-key"]
-                .as_str()
-                .unwrap()
-                .to_owned()
-        })
+        .map(|request| request.change_set_key())
         .collect();
     assert!(came.iter().eq(keys.values()), "{came:?}");
     let commits = recorder.changes(etcd, "commit-config/");

@@ -18,6 +18,7 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
+use servers::app::Request;
 use servers::kube::golden_pod;
 use servers::{Behaviour, Etcd, Kube, Recorder, Reply, ReplyStatus, TestApp, base64, number};
 use support::{Cim, Options, PATIENCE, Random, eventually};
@@ -346,7 +347,8 @@ impl Schedule {
         self.app_deaths += 1;
         let requests = self.app.requests(UPDATE);
         let under_way = &requests[before.saturating_sub(1)..];
-        self.cut.extend(under_way.iter().map(key));
+        self.cut
+            .extend(under_way.iter().map(Request::change_set_key));
         self.outage();
         self.app.restart();
     }
@@ -383,14 +385,16 @@ impl Schedule {
         let mut lost = 0;
         for expected in self.expected.values().filter(|expected| !expected.is_self) {
             if deliveries
-                .next_if(|request| key(request) == expected.key)
+                .next_if(|request| request.change_set_key() == expected.key)
                 .is_none()
             {
                 lost += 1;
                 assert!(lost <= self.app_deaths, "{} is missing", expected.key);
                 continue;
             }
-            while let Some(again) = deliveries.next_if(|request| key(request) == expected.key) {
+            while let Some(again) =
+                deliveries.next_if(|request| request.change_set_key() == expected.key)
+            {
                 let restart = restarts.next_if(|at| **at < again.at);
                 assert!(restart.is_some(), "{} came again", expected.key);
             }
@@ -399,7 +403,7 @@ impl Schedule {
                 while restarts.next_if(|at| **at < request.at).is_some() {}
             }
         }
-        let rest: Vec<_> = deliveries.map(key).collect();
+        let rest: Vec<_> = deliveries.map(Request::change_set_key).collect();
         assert_eq!(rest, [""; 0], "out of order");
     }
 
@@ -414,7 +418,12 @@ impl Schedule {
         let in_order: Vec<_> = done.iter().map(|(_, position)| position).collect();
         let expected: Vec<_> = self.expected.keys().collect();
         assert_eq!(in_order, expected, "positions");
-        let delivered: BTreeSet<_> = self.app.requests(UPDATE).iter().map(key).collect();
+        let delivered: BTreeSet<_> = self
+            .app
+            .requests(UPDATE)
+            .iter()
+            .map(Request::change_set_key)
+            .collect();
         for (revision, position) in &done {
             let expected = &self.expected[position];
             let index = commits
@@ -444,13 +453,6 @@ impl Schedule {
         commits.retain(|commit| !(commit.key.contains("/ms/cim/") && self.kube.is_some()));
         assert_eq!(commits, [], "commits of nothing");
     }
-}
-
-fn key(request: &servers::app::Request) -> String {
-    request.json()["change-set-key"]
-        .as_str()
-        .unwrap()
-        .to_owned()
 }
 
 /// What a value of the memory key says; `None`: nothing was dealt with yet.

@@ -115,7 +115,7 @@ fn another_etcd_is_taken_at_once_when_sighup_says_so() {
     let keys: Vec<_> = app
         .requests(UPDATE)
         .iter()
-        .map(|request| request.json()["change-set-key"].clone())
+        .map(|request| request.change_set_key())
         .collect();
     assert_eq!(keys, [key(1), key(2), key(3)]);
     let values: Vec<_> = new

@@ -84,11 +84,7 @@ impl Running {
 fn as_the_original(running: &Running, name: &str) {
     let Running { scene, cim } = running;
     let sample = golden_json(&format!("5-config/{name}.result.json"));
-    let reply = match sample["app_reply_status"].as_str() {
-        Some("failure") => ReplyStatus::Failure,
-        Some("unused") => ReplyStatus::Unused,
-        _ => ReplyStatus::Success,
-    };
+    let reply = ReplyStatus::of(sample["app_reply_status"].as_str());
     scene.app.reply_with(cim.nats, Reply::of(reply));
     let (told, raised) = (scene.app.requests(UPDATE).len(), events(cim).len());
     let key = sample["change_set_key"].as_str().unwrap();
@@ -420,12 +416,7 @@ fn change_sets_that_come_at_one_time_are_delivered_in_etcds_order() {
     let told = scene.app.wait_for(UPDATE, 60);
     let told: Vec<_> = told
         .iter()
-        .map(|request| {
-            request.json()["change-set-key"]
-                .as_str()
-                .unwrap()
-                .to_owned()
-        })
+        .map(|request| request.change_set_key())
         .collect();
     let put: Vec<_> = scene
         .etcd

@@ -129,11 +129,7 @@ fn is_own(record: &Consumed, sample: &str) {
 #[track_caller]
 fn own_events_of(scene: &Scene, cim: &Cim, reader: &mut Reader, name: &str) {
     let sample = golden_json(&format!("5-config/{name}.result.json"));
-    let reply = match sample["app_reply_status"].as_str() {
-        Some("failure") => ReplyStatus::Failure,
-        Some("unused") => ReplyStatus::Unused,
-        _ => ReplyStatus::Success,
-    };
+    let reply = ReplyStatus::of(sample["app_reply_status"].as_str());
     scene.app.reply_with(cim.nats, Reply::of(reply));
     let text = |member: &str| sample[member].as_str().unwrap().to_owned();
     scene

@@ -29,6 +29,16 @@ fn mock(partitions: i32) -> MockKafka {
     kafka
 }
 
+/// A consumer that has begun to read what is subscribed to, and who writes it.
+fn reading(kafka: &MockKafka) -> (Rig, Writer) {
+    let writer = Writer::new(&kafka.bootstrap());
+    let mut rig = Rig::new(&kafka.bootstrap());
+    rig.subscribe(E1);
+    rig.start();
+    rig.ready();
+    (rig, writer)
+}
+
 fn numbers(range: std::ops::Range<u32>) -> Vec<String> {
     range.map(|n| n.to_string()).collect()
 }
@@ -98,11 +108,7 @@ fn of_a_thousand_records_those_that_are_wanted_arrive_once_and_in_order() {
 #[test]
 fn a_restart_goes_on_where_it_was_and_one_after_a_crash_repeats_what_was_not_committed_alone() {
     let kafka = mock(1);
-    let writer = Writer::new(&kafka.bootstrap());
-    let mut rig = Rig::new(&kafka.bootstrap());
-    rig.subscribe(E1);
-    rig.start();
-    rig.ready();
+    let (mut rig, writer) = reading(&kafka);
     writer.numbers(0..50);
     gets(&rig, &numbers(0..50));
     eventually(PATIENCE, || rig.committed() == [(0, 50)]);
@@ -200,11 +206,7 @@ fn records_wait_until_somebody_hears_them() {
 #[test]
 fn a_slow_application_is_waited_for() {
     let kafka = mock(1);
-    let writer = Writer::new(&kafka.bootstrap());
-    let mut rig = Rig::new(&kafka.bootstrap());
-    rig.subscribe(E1);
-    rig.start();
-    rig.ready();
+    let (rig, writer) = reading(&kafka);
     rig.ear.delivers(false);
     writer.numbers(0..3000);
     eventually(PATIENCE, || rig.ear.taken() >= 1024);
@@ -219,11 +221,7 @@ fn a_slow_application_is_waited_for() {
 #[test]
 fn the_stop_waits_for_what_is_under_way_and_commits_it() {
     let kafka = mock(1);
-    let writer = Writer::new(&kafka.bootstrap());
-    let mut rig = Rig::new(&kafka.bootstrap());
-    rig.subscribe(E1);
-    rig.start();
-    rig.ready();
+    let (mut rig, writer) = reading(&kafka);
     rig.ear.delivers(false);
     writer.numbers(0..10);
     eventually(PATIENCE, || rig.ear.taken() == 10);
@@ -236,16 +234,13 @@ fn the_stop_waits_for_what_is_under_way_and_commits_it() {
 #[test]
 fn other_brokers_are_read_as_soon_as_they_are_named() {
     let (first, second) = (mock(1), mock(1));
-    let mut rig = Rig::new(&first.bootstrap());
-    rig.subscribe(E1);
-    rig.start();
-    rig.ready();
-    Writer::new(&first.bootstrap()).numbers(0..10);
+    let (mut rig, writer) = reading(&first);
+    writer.numbers(0..10);
     gets(&rig, &numbers(0..10));
     rig.brokers(&second.bootstrap());
     eventually(PATIENCE, || rig.state().1.contains(&second.bootstrap()[0]));
     rig.ready();
-    Writer::new(&first.bootstrap()).numbers(90..99);
+    writer.numbers(90..99);
     Writer::new(&second.bootstrap()).numbers(10..20);
     gets(&rig, &numbers(0..20));
     assert_eq!(rig.committed_at(&first.bootstrap()), [(0, 10)]);
@@ -284,17 +279,14 @@ fn a_header_whose_name_is_no_text_is_neither_a_reason_to_end_nor_told_as_a_panic
         }
     }));
     let kafka = mock(1);
-    let mut rig = Rig::new(&kafka.bootstrap());
-    rig.subscribe(E1);
-    rig.start();
-    rig.ready();
+    let (rig, writer) = reading(&kafka);
     let headers: [(&[u8], &[u8]); 3] = [
         (b"\xff\xfe", b"E1"),
         (b"localEventName", b"E1"),
         (b"local\xc3", b"\xff"),
     ];
     servers::fmaas::produce_raw(&kafka.bootstrap()[0], &headers, b"0");
-    Writer::new(&kafka.bootstrap()).numbers(1..2);
+    writer.numbers(1..2);
     gets(&rig, &numbers(0..2));
     assert_eq!(caught.load(SeqCst), 2);
 }
@@ -302,11 +294,7 @@ fn a_header_whose_name_is_no_text_is_neither_a_reason_to_end_nor_told_as_a_panic
 #[test]
 fn a_consumer_that_is_fenced_is_replaced() {
     let kafka = mock(1);
-    let writer = Writer::new(&kafka.bootstrap());
-    let mut rig = Rig::new(&kafka.bootstrap());
-    rig.subscribe(E1);
-    rig.start();
-    rig.ready();
+    let (rig, writer) = reading(&kafka);
     writer.numbers(0..10);
     gets(&rig, &numbers(0..10));
     kafka.fence();

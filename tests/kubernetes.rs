@@ -38,21 +38,6 @@ fn options(kube: &Kube) -> Options {
     options
 }
 
-fn part(cim: &Cim) -> (String, String) {
-    let answer = cim.get("/readyz");
-    let part = &answer.json()["parts"]["kubernetes"];
-    let text = |name: &str| part[name].as_str().unwrap().to_owned();
-    (text("state"), text("reason"))
-}
-
-#[track_caller]
-fn until_part(cim: &Cim, state: &str, reason: &str) {
-    eventually(PATIENCE, || {
-        let (is, why) = part(cim);
-        is == state && why.contains(reason)
-    });
-}
-
 fn posts(kube: &Kube) -> Vec<u16> {
     let requests = kube.requests();
     let posts = requests.iter().filter(|seen| seen.method == "POST");
@@ -71,7 +56,7 @@ fn cim_runs_on_what_it_has_and_goes_on_when_the_server_is_back() {
     let kube = with_pod();
     kube.fault(Some(Fault::Status(503)));
     let cim = Cim::start(options(&kube));
-    until_part(&cim, "not ready", "the server fails (503)");
+    cim.until_part("kubernetes", "not ready", "the server fails (503)");
     assert_eq!(cim.get("/readyz").status, 200, "it is not needed");
     let mut wire = cim.client();
     wire.publish_log("app", "1", b"useful");
@@ -84,7 +69,11 @@ fn cim_runs_on_what_it_has_and_goes_on_when_the_server_is_back() {
         start.elapsed()
     );
     kube.fault(None);
-    until_part(&cim, "ready", "the ConfigMap exists, revision \"0\"");
+    cim.until_part(
+        "kubernetes",
+        "ready",
+        "the ConfigMap exists, revision \"0\"",
+    );
     assert_eq!(posts(&kube), [201], "made in the background");
     assert_eq!(
         register(&cim, &json!({}))["tmaas_annotations"]["nfId"],
@@ -118,7 +107,7 @@ fn a_frozen_server_holds_up_neither_start_nor_registration_nor_stop() {
         "{:?}",
         start.elapsed()
     );
-    until_part(&cim, "not ready", "no answer in time");
+    cim.until_part("kubernetes", "not ready", "no answer in time");
     let hangs = kube.connections();
     eventually(PATIENCE, || kube.connections() > hangs);
     let start = Instant::now();
@@ -134,7 +123,7 @@ fn a_frozen_server_holds_up_neither_start_nor_registration_nor_stop() {
 fn a_config_map_that_another_pod_was_faster_to_make_counts() {
     let kube = with_pod();
     let cim = Cim::start(options(&kube));
-    until_part(&cim, "ready", "there is no ConfigMap");
+    cim.until_part("kubernetes", "ready", "there is no ConfigMap");
     let text = json!({"cimConfig": {"cim_settings": {"enable_kpi": false}}}).to_string();
     kube.put_config_map(json!({
         "metadata": {"name": "svctype-cim-v1-mgmt-cfg", "namespace": "ns1"},
@@ -147,7 +136,7 @@ fn a_config_map_that_another_pod_was_faster_to_make_counts() {
         &format!("GET {CONFIG_MAP} -> 200")
     );
     assert_eq!(cim.get("/metrics").status, 404, "its settings are in force");
-    let (_, reason) = part(&cim);
+    let (_, reason) = cim.part("kubernetes");
     assert!(reason.contains("revision \"4\""), "{reason}");
 }
 
@@ -155,7 +144,7 @@ fn a_config_map_that_another_pod_was_faster_to_make_counts() {
 fn a_config_map_whose_making_failed_is_made_in_the_background() {
     let kube = with_pod();
     let cim = Cim::start(options(&kube));
-    until_part(&cim, "ready", "there is no ConfigMap");
+    cim.until_part("kubernetes", "ready", "there is no ConfigMap");
     kube.fault(Some(Fault::Status(500)));
     assert_eq!(
         register(&cim, &json!({"lmaas": {"buffer_size": 2000}}))["status"],
@@ -163,7 +152,7 @@ fn a_config_map_whose_making_failed_is_made_in_the_background() {
     );
     eventually(PATIENCE, || posts(&kube).len() > 1);
     kube.fault(None);
-    until_part(&cim, "ready", "revision \"0\"");
+    cim.until_part("kubernetes", "ready", "revision \"0\"");
     let made = kube.object(CONFIG_MAP).unwrap();
     let text: Value = serde_json::from_str(made["data"]["cim.json"].as_str().unwrap()).unwrap();
     assert_eq!(text["cimConfig"]["lmaas"]["buffer_size"], 2000);
@@ -173,12 +162,12 @@ fn a_config_map_whose_making_failed_is_made_in_the_background() {
 fn a_making_whose_answer_was_lost_is_no_second_config_map() {
     let kube = with_pod();
     let cim = Cim::start(options(&kube));
-    until_part(&cim, "ready", "there is no ConfigMap");
+    cim.until_part("kubernetes", "ready", "there is no ConfigMap");
     kube.fault(Some(Fault::Swallow));
     register(&cim, &json!({}));
     eventually(PATIENCE, || !posts(&kube).is_empty());
     kube.fault(None);
-    until_part(&cim, "ready", "revision \"0\"");
+    cim.until_part("kubernetes", "ready", "revision \"0\"");
     let codes = posts(&kube);
     assert_eq!(codes[0], 201);
     assert!(codes[1..].iter().all(|code| *code == 409), "{codes:?}");
@@ -189,8 +178,8 @@ fn a_right_that_is_missing_is_said_and_the_application_registers() {
     let kube = with_pod();
     kube.forbid("get pods", true);
     let cim = Cim::start(options(&kube));
-    until_part(
-        &cim,
+    cim.until_part(
+        "kubernetes",
         "not ready",
         "give the service account's role this right",
     );
@@ -206,7 +195,7 @@ fn a_right_that_is_missing_is_said_and_the_application_registers() {
 #[test]
 fn a_pod_without_the_address_of_the_server_says_so() {
     let cim = Cim::start(Options::new());
-    let (state, reason) = part(&cim);
+    let (state, reason) = cim.part("kubernetes");
     assert_eq!(state, "not ready");
     assert!(reason.contains("KUBERNETES_SERVICE_HOST"), "{reason}");
     register(&cim, &json!({}));
@@ -221,7 +210,7 @@ fn a_config_map_with_bad_settings_is_refused_and_exists() {
         "data": {"cim.json": text, "revision": "4"},
     }));
     let cim = Cim::start(options(&kube));
-    until_part(&cim, "ready", "revision \"4\"");
+    cim.until_part("kubernetes", "ready", "revision \"4\"");
     register(&cim, &json!({}));
     assert_eq!(posts(&kube), [0; 0]);
     eventually(PATIENCE, || {
@@ -240,10 +229,10 @@ fn tmaas_is_asked_until_it_gives_something_that_can_be_used() {
     let mut options = options(&kube);
     options.infra_json = None;
     let cim = Cim::start(options);
-    until_part(&cim, "not ready", "refused: not valid JSON");
+    cim.until_part("kubernetes", "not ready", "refused: not valid JSON");
     tmaas.answer(500, "");
-    until_part(&cim, "not ready", "status 500");
+    cim.until_part("kubernetes", "not ready", "status 500");
     tmaas.answer(200, r#"{"apigw_rest_fqdn": "gw:1"}"#);
-    until_part(&cim, "ready", "");
+    cim.until_part("kubernetes", "ready", "");
     assert_eq!(register(&cim, &json!({}))["apigw_rest_fqdn"], "gw:1");
 }

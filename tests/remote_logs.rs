@@ -67,6 +67,16 @@ fn until_steady(cim: &Cim) {
     eventually(2 * PATIENCE, || is_steady(cim));
 }
 
+/// A CIM whose collector has gone after it was there.
+#[track_caller]
+fn in_an_outage(collector: &Collector, options: Options) -> Cim {
+    let cim = Cim::start(options);
+    until_steady(&cim);
+    collector.stop();
+    eventually(PATIENCE, || outages(&cim) == 1.0);
+    cim
+}
+
 /// How often CIM has said that the collector is down.
 fn failures(cim: &Cim) -> usize {
     let events = events(cim);
@@ -277,11 +287,8 @@ fn a_collector_that_is_too_slow_overflows_to_the_file_and_catches_up_later() {
 fn stored_lines_come_oldest_first_with_their_containers_and_new_ones_behind_them() {
     let pod = Pod::new();
     let collector = Collector::start();
-    let cim = Cim::start(pod.options(retransmitting(&collector, "json")));
+    let cim = in_an_outage(&collector, pod.options(retransmitting(&collector, "json")));
     let mut wire = cim.client();
-    until_steady(&cim);
-    collector.stop();
-    eventually(PATIENCE, || outages(&cim) == 1.0);
     let names = ["app", "side/car", "caf\u{e9} {x}"];
     let text = |container: usize, n: usize| match n % 3 {
         0 => format!("{container} {n}"),
@@ -360,10 +367,7 @@ fn rotation_and_retention_go_on_in_an_outage_and_what_they_cost_is_counted() {
     let options = retransmitting(&collector, "text")
         .cim("lmaas.max_file_size_in_mb", 1)
         .cim("lmaas.max_backup_files", 2);
-    let cim = Cim::start(options);
-    until_steady(&cim);
-    collector.stop();
-    eventually(PATIENCE, || outages(&cim) == 1.0);
+    let cim = in_an_outage(&collector, options);
     let mut wire = cim.client();
     let sent = 40_000;
     for from in (0..sent).step_by(2000) {
@@ -392,10 +396,7 @@ fn a_kill_in_an_outage_costs_no_line_that_was_acknowledged() {
     let pod = Pod::new();
     let collector = Collector::start();
     let options = pod.options(retransmitting(&collector, "text"));
-    let mut cim = Cim::start(options.clone());
-    until_steady(&cim);
-    collector.stop();
-    eventually(PATIENCE, || outages(&cim) == 1.0);
+    let mut cim = in_an_outage(&collector, options.clone());
     let load = Load::start(cim.nats, "app", 0, Some(5));
     eventually(PATIENCE, || load.acknowledged() > 5000);
     cim.kill9();
@@ -420,10 +421,7 @@ fn a_kill_while_stored_lines_are_sent_doubles_few_and_loses_none() {
     let pod = Pod::new();
     let collector = Collector::start();
     let options = pod.options(retransmitting(&collector, "text"));
-    let mut cim = Cim::start(options.clone());
-    until_steady(&cim);
-    collector.stop();
-    eventually(PATIENCE, || outages(&cim) == 1.0);
+    let mut cim = in_an_outage(&collector, options.clone());
     let mut wire = cim.client();
     let sent = 60_000;
     for from in (0..sent).step_by(2000) {
@@ -457,10 +455,7 @@ fn a_stop_in_an_outage_leaves_the_lines_for_the_next_start() {
     let pod = Pod::new();
     let collector = Collector::start();
     let options = pod.options(retransmitting(&collector, "text"));
-    let mut cim = Cim::start(options.clone());
-    until_steady(&cim);
-    collector.stop();
-    eventually(PATIENCE, || outages(&cim) == 1.0);
+    let mut cim = in_an_outage(&collector, options.clone());
     let mut wire = cim.client();
     publish(&mut wire, 0..5000);
     cim.stop(Signal::TERM);
@@ -562,10 +557,7 @@ fn the_mode_changes_under_load_and_no_line_is_lost_or_changes_its_place() {
 fn a_change_to_file_in_an_outage_ends_the_backlog_and_keeps_the_lines() {
     let pod = Pod::new();
     let collector = Collector::start();
-    let cim = Cim::start(pod.options(retransmitting(&collector, "text")));
-    until_steady(&cim);
-    collector.stop();
-    eventually(PATIENCE, || outages(&cim) == 1.0);
+    let cim = in_an_outage(&collector, pod.options(retransmitting(&collector, "text")));
     let load = Load::start(cim.nats, "app", 0, Some(10));
     eventually(PATIENCE, || load.acknowledged() > 2000);
     set_mode(&cim, "FILE");

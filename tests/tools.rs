@@ -302,9 +302,9 @@ fn a_change_set_is_put_as_cmaas_does_and_its_outcome_is_the_exit_code() {
     let sent = app.requests("/updateConfig");
     let keys: Vec<_> = sent
         .iter()
-        .map(|request| request.json()["change-set-key"].clone())
+        .map(|request| request.change_set_key())
         .collect();
-    let expected = [1, 2, 3].map(|n| Value::from(format!("change-set/ns1/ms1/v1/ms/app.json/{n}")));
+    let expected = [1, 2, 3].map(|n| format!("change-set/ns1/ms1/v1/ms/app.json/{n}"));
     assert_eq!(keys, expected);
 
     // CIM's own configuration.

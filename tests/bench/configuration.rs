@@ -90,12 +90,7 @@ impl Rig {
             .app
             .requests(UPDATE)
             .iter()
-            .map(|request| {
-                request.json()["change-set-key"]
-                    .as_str()
-                    .unwrap()
-                    .to_owned()
-            })
+            .map(|request| request.change_set_key())
             .collect();
         let put: Vec<_> = self.recorder.changes(&self.etcd, PREFIX);
         let place: HashMap<_, _> = put.iter().enumerate().map(|(n, c)| (&c.key, n)).collect();

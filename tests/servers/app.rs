@@ -66,6 +66,12 @@ impl Request {
     pub fn json(&self) -> Value {
         serde_json::from_slice(&self.body).expect("JSON")
     }
+
+    /// Of `/updateConfig`.
+    #[track_caller]
+    pub fn change_set_key(&self) -> String {
+        self.json()["change-set-key"].as_str().unwrap().to_owned()
+    }
 }
 
 /// The `status` of a reply on CONFIG.
@@ -74,6 +80,17 @@ pub enum ReplyStatus {
     Success,
     Failure,
     Unused,
+}
+
+impl ReplyStatus {
+    /// As a sample of the original has it.
+    pub fn of(text: Option<&str>) -> Self {
+        match text {
+            Some("failure") => Self::Failure,
+            Some("unused") => Self::Unused,
+            _ => Self::Success,
+        }
+    }
 }
 
 /// What the application says on CONFIG to a change set.

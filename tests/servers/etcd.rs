@@ -8,7 +8,7 @@ use std::process::Command;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use super::process::Process;
+use super::process::{Process, is_a_process};
 use super::{base64, free_port, loopback, number, prefix_end, text};
 use crate::support::{PATIENCE, eventually, http};
 
@@ -43,6 +43,8 @@ pub struct Found {
     /// How often it was put since it was made.
     pub version: i64,
 }
+
+is_a_process!(Etcd);
 
 impl Etcd {
     /// Starts etcd and waits until it answers.
@@ -83,26 +85,6 @@ impl Etcd {
 
     pub fn address(&self) -> SocketAddr {
         loopback(self.client)
-    }
-
-    /// See [`Process::kill`].
-    pub fn kill(&mut self) {
-        self.process.kill();
-    }
-
-    /// See [`Process::stop`].
-    pub fn stop(&mut self) {
-        self.process.stop();
-    }
-
-    /// See [`Process::freeze`].
-    pub fn freeze(&self) {
-        self.process.freeze();
-    }
-
-    /// See [`Process::thaw`].
-    pub fn thaw(&self) {
-        self.process.thaw();
     }
 
     /// Starts it again after [`Etcd::kill`] or [`Etcd::stop`]: same ports, same data. Waits until it answers.

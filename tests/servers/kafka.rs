@@ -11,7 +11,7 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use tempfile::TempDir;
 
 use super::kafka_reader::Reader;
-use super::process::Process;
+use super::process::{Process, is_a_process};
 use super::{free_port, loopback};
 use crate::support::eventually;
 
@@ -54,6 +54,8 @@ pub struct Kafka {
     controller: u16,
 }
 
+is_a_process!(Kafka);
+
 impl Kafka {
     /// Starts Kafka and waits until it answers.
     pub fn start() -> Self {
@@ -89,26 +91,6 @@ impl Kafka {
     /// Reads a topic from its beginning; the topic need not exist yet.
     pub fn reader(&self, topic: &str) -> Reader {
         Reader::new(&self.brokers(), topic, self.options.partitions)
-    }
-
-    /// See [`Process::kill`].
-    pub fn kill(&mut self) {
-        self.process.kill();
-    }
-
-    /// See [`Process::stop`].
-    pub fn stop(&mut self) {
-        self.process.stop();
-    }
-
-    /// See [`Process::freeze`].
-    pub fn freeze(&self) {
-        self.process.freeze();
-    }
-
-    /// See [`Process::thaw`].
-    pub fn thaw(&self) {
-        self.process.thaw();
     }
 
     /// Starts it again after [`Kafka::kill`] or [`Kafka::stop`]: same ports, same data. Waits until it answers.

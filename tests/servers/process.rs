@@ -11,6 +11,26 @@ use crate::support::{PATIENCE, eventually, forks};
 /// Bytes of a server's log that are shown when a test fails.
 const SHOWN_BYTES: usize = 8 << 10;
 
+/// A server that is a process: it can be treated as one.
+macro_rules! is_a_process {
+    ($server:ty) => {
+        impl std::ops::Deref for $server {
+            type Target = Process;
+
+            fn deref(&self) -> &Process {
+                &self.process
+            }
+        }
+
+        impl std::ops::DerefMut for $server {
+            fn deref_mut(&mut self) -> &mut Process {
+                &mut self.process
+            }
+        }
+    };
+}
+pub(super) use is_a_process;
+
 /// A server, or what is left of it; killed with its owner, which shows its log when the test fails.
 pub struct Process {
     name: &'static str,

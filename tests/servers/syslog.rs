@@ -10,7 +10,7 @@ use std::time::Instant;
 
 use tempfile::TempDir;
 
-use super::process::Process;
+use super::process::{Process, is_a_process};
 use super::{free_port, loopback};
 use crate::support::{LOOK, PATIENCE, eventually};
 
@@ -23,6 +23,8 @@ pub struct Syslog {
     dir: TempDir,
     port: u16,
 }
+
+is_a_process!(Syslog);
 
 impl Syslog {
     /// Starts it and waits until it takes connections.
@@ -47,26 +49,6 @@ impl Syslog {
     /// Where it takes lines.
     pub fn address(&self) -> SocketAddr {
         loopback(self.port)
-    }
-
-    /// See [`Process::kill`].
-    pub fn kill(&mut self) {
-        self.process.kill();
-    }
-
-    /// See [`Process::stop`].
-    pub fn stop(&mut self) {
-        self.process.stop();
-    }
-
-    /// See [`Process::freeze`].
-    pub fn freeze(&self) {
-        self.process.freeze();
-    }
-
-    /// See [`Process::thaw`].
-    pub fn thaw(&self) {
-        self.process.thaw();
     }
 
     /// Starts it again on the same port and with the same file. Waits until it takes connections.

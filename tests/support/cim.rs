@@ -10,7 +10,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use super::capture::Capture;
-use super::{Answer, LOOK, NatsWire, Options, PATIENCE, http, logs, metrics, proc};
+use super::{Answer, LOOK, NatsWire, Options, PATIENCE, eventually, http, logs, metrics, proc};
 
 /// Bytes of the output that are shown when a test fails.
 const SHOWN_BYTES: usize = 16 << 10;
@@ -140,6 +140,23 @@ impl Cim {
     #[track_caller]
     pub fn metric(&self, name: &str, labels: &[(&str, &str)]) -> f64 {
         metrics::sum(&self.metrics(), name, labels)
+    }
+
+    /// State and reason of a part in `/readyz`.
+    #[track_caller]
+    pub fn part(&self, name: &str) -> (String, String) {
+        let part = self.get("/readyz").json()["parts"][name].clone();
+        let text = |name: &str| part[name].as_str().unwrap().to_owned();
+        (text("state"), text("reason"))
+    }
+
+    /// Waits until this part is in this state and its reason has these words.
+    #[track_caller]
+    pub fn until_part(&self, name: &str, state: &str, words: &str) {
+        eventually(PATIENCE, || {
+            let (is, reason) = self.part(name);
+            is == state && reason.contains(words)
+        });
     }
 
     /// The log files of `container` in order of time: backups, then the live one.
