@@ -1,17 +1,14 @@
-//! What the commands share that talk to a running CIM: `emit` and `tail` as any application would, with the stock client `nats`; `history`
-//! and `status` through its operations API.
+//! What the commands share that talk to a running CIM as any application would, with the stock client `nats`: `emit` and `tail`.
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use clap::Args;
 
 use super::Exit;
-use crate::http_agent;
 use crate::nats::external::{Login, Server};
 use crate::pem::{self, PemError};
-use crate::secret::{self, Secret, SecretError};
+use crate::secret::{self, SecretError};
 
 /// A connection of the stock synchronous client.
 #[expect(
@@ -213,53 +210,10 @@ pub fn server_or_default(given: Option<&str>, port: Option<&str>) -> String {
     format!("127.0.0.1:{port}")
 }
 
-/// Time for the whole answer of the operations API: CIM is on this host, and a health check has 5 s.
-const TIME: Duration = Duration::from_secs(3);
-/// Bytes of each buffer of the connection.
-const BUFFER_BYTES: usize = 16 << 10;
-/// CONTRACT section 1.
-const DEFAULT_REST_PORT: u16 = 6060;
-
-/// The operations API to talk to: the one given, else this host at `CIM_REST_PORT`.
-pub(super) fn operations_server(given: Option<&str>, port: Option<&str>) -> String {
-    if let Some(server) = given {
-        let server = server.trim_end_matches('/');
-        return match server.contains("://") {
-            true => server.to_owned(),
-            false => format!("http://{server}"),
-        };
-    }
-    let port = port.and_then(|port| port.parse().ok());
-    let port = port
-        .filter(|&port: &u16| port != 0)
-        .unwrap_or(DEFAULT_REST_PORT);
-    format!("http://127.0.0.1:{port}")
-}
-
-/// Status and text of the answer to GET of `path`, which has at most `bytes`.
-pub(super) fn ask(
-    server: &str,
-    path: &str,
-    token: Option<&Secret>,
-    bytes: u64,
-) -> Result<(u16, String), ureq::Error> {
-    let agent = http_agent::config(BUFFER_BYTES)
-        .timeout_global(Some(TIME))
-        .build()
-        .new_agent();
-    let mut request = agent.get(format!("{server}{path}"));
-    if let Some(token) = token {
-        request = request.header("Authorization", format!("Bearer {}", token.reveal()));
-    }
-    let mut answer = request.call()?;
-    let status = answer.status().as_u16();
-    let text = answer.body_mut().with_config().limit(bytes);
-    Ok((status, text.read_to_string()?))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::secret::Secret;
 
     #[test]
     fn the_server_given_wins_then_the_port_of_the_environment() {
@@ -321,19 +275,6 @@ mod tests {
             };
             let target = Target::new(&args, of).unwrap();
             assert_eq!((target.shown(), &target.server.login), (url, &login));
-        }
-    }
-
-    #[test]
-    fn the_operations_api_given_wins_then_the_port_of_the_environment() {
-        for (given, port, url) in [
-            (Some("http://a:1/"), Some("2"), "http://a:1"),
-            (Some("a:1"), None, "http://a:1"),
-            (None, Some("7000"), "http://127.0.0.1:7000"),
-            (None, Some("0"), "http://127.0.0.1:6060"),
-            (None, None, "http://127.0.0.1:6060"),
-        ] {
-            assert_eq!(operations_server(given, port), url);
         }
     }
 

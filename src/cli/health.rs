@@ -4,7 +4,7 @@ use clap::Args;
 use serde_json::Value;
 
 use super::Exit;
-use super::client::{ask, operations_server};
+use super::operations::{NoAnswer, Operations, OperationsArgs};
 use crate::settings::problem::escaped;
 
 /// Bytes of the answer: a reason for each part.
@@ -13,9 +13,9 @@ const ANSWER_BYTES: u64 = 64 << 10;
 /// `cim health`.
 #[derive(Debug, Args)]
 pub struct HealthArgs {
-    /// Operations API, http://host:port [default: http://127.0.0.1:$CIM_REST_PORT, port 6060]
-    #[arg(long, value_name = "URL")]
-    pub server: Option<String>,
+    /// Where CIM is.
+    #[command(flatten)]
+    pub operations: OperationsArgs,
     /// Ask whether it is ready too (/readyz), not only whether it works (/healthz)
     #[arg(long)]
     pub ready: bool,
@@ -25,15 +25,8 @@ pub struct HealthArgs {
 #[derive(Debug, thiserror::Error)]
 pub enum HealthError {
     /// Nobody answers.
-    #[error(
-        "no answer from {server}: is CIM running, and is this its port (--server, CIM_REST_PORT)?"
-    )]
-    NoServer {
-        /// Where.
-        server: String,
-        /// What the client met.
-        source: Box<ureq::Error>,
-    },
+    #[error(transparent)]
+    NoServer(#[from] NoAnswer),
     /// It says so itself.
     #[error("{reason}")]
     Unhealthy {
@@ -46,7 +39,7 @@ impl HealthError {
     /// How the process ends on it.
     pub fn exit(&self) -> Exit {
         match self {
-            Self::NoServer { .. } => Exit::NoServer,
+            Self::NoServer(_) => Exit::NoServer,
             Self::Unhealthy { .. } => Exit::Failed,
         }
     }
@@ -57,17 +50,12 @@ impl HealthError {
 /// # Errors
 /// Nobody answers, or the answer is not 200.
 pub fn run(args: &HealthArgs) -> Result<(), HealthError> {
-    let port = std::env::var("CIM_REST_PORT").ok();
-    let server = operations_server(args.server.as_deref(), port.as_deref());
+    let operations = Operations::new(&args.operations);
     let path = if args.ready { "/readyz" } else { "/healthz" };
-    match ask(&server, path, None, ANSWER_BYTES) {
-        Ok((200, _)) => Ok(()),
-        Ok((status, text)) => Err(HealthError::Unhealthy {
+    match operations.ask(path, None, ANSWER_BYTES)? {
+        (200, _) => Ok(()),
+        (status, text) => Err(HealthError::Unhealthy {
             reason: reason(status, &text),
-        }),
-        Err(source) => Err(HealthError::NoServer {
-            server,
-            source: Box::new(source),
         }),
     }
 }

@@ -8,7 +8,7 @@ use clap::Args;
 use serde_json::Value;
 
 use super::Exit;
-use super::client::{ask, operations_server};
+use super::operations::{NoAnswer, NotCim, Operations, OperationsArgs};
 use crate::http::HISTORY_PATH;
 use crate::settings::problem::escaped;
 
@@ -18,9 +18,9 @@ const ANSWER_BYTES: u64 = 1 << 20;
 /// `cim history`.
 #[derive(Debug, Args)]
 pub struct HistoryArgs {
-    /// Operations API, http://host:port [default: http://127.0.0.1:$CIM_REST_PORT, port 6060]
-    #[arg(long, value_name = "URL")]
-    pub server: Option<String>,
+    /// Where CIM is.
+    #[command(flatten)]
+    pub operations: OperationsArgs,
     /// The answer as it is, JSON
     #[arg(long)]
     pub json: bool,
@@ -30,21 +30,11 @@ pub struct HistoryArgs {
 #[derive(Debug, thiserror::Error)]
 pub enum HistoryError {
     /// Nobody listens, or it is no CIM.
-    #[error(
-        "no answer from {server}: is CIM running, and is this its port (--server, CIM_REST_PORT)?"
-    )]
-    NoServer {
-        /// Where.
-        server: String,
-        /// What the client met.
-        source: Box<ureq::Error>,
-    },
+    #[error(transparent)]
+    NoServer(#[from] NoAnswer),
     /// What answers is no CIM.
-    #[error("{server} does not answer as CIM does")]
-    NotCim {
-        /// Where.
-        server: String,
-    },
+    #[error(transparent)]
+    NotCim(#[from] NotCim),
 }
 
 impl HistoryError {
@@ -59,23 +49,17 @@ impl HistoryError {
 /// # Errors
 /// Nobody answers, or not as CIM does.
 pub fn run(args: &HistoryArgs) -> Result<(), HistoryError> {
-    let port = std::env::var("CIM_REST_PORT").ok();
-    let server = operations_server(args.server.as_deref(), port.as_deref());
-    let answer = ask(&server, HISTORY_PATH, None, ANSWER_BYTES);
-    let answer = answer.and_then(|(status, text)| match status {
-        200 => Ok(text),
-        status => Err(ureq::Error::StatusCode(status)),
-    });
-    let text = answer.map_err(|source| HistoryError::NoServer {
-        server: server.clone(),
-        source: Box::new(source),
-    })?;
+    let operations = Operations::new(&args.operations);
+    let text = match operations.ask(HISTORY_PATH, None, ANSWER_BYTES)? {
+        (200, text) => text,
+        (status, _) => return Err(operations.no_answer(ureq::Error::StatusCode(status)).into()),
+    };
     let shown = if args.json {
         Some(format!("{text}\n"))
     } else {
         serde_json::from_str(&text).ok().and_then(|v| table(&v))
     };
-    let shown = shown.ok_or(HistoryError::NotCim { server })?;
+    let shown = shown.ok_or_else(|| operations.not_cim())?;
     // A reader that has gone away has seen enough.
     let _ = io::stdout().write_all(shown.as_bytes());
     Ok(())

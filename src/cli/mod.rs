@@ -10,6 +10,7 @@ mod filter;
 pub mod health;
 pub mod history;
 pub mod journal;
+mod operations;
 mod show;
 pub mod spool;
 pub mod start;

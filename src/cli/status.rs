@@ -13,7 +13,7 @@ use serde_json::Value;
 use signal_hook::consts::{SIGINT, SIGTERM};
 
 use super::Exit;
-use super::client::{ask, operations_server};
+use super::operations::{NoAnswer, NotCim, Operations, OperationsArgs};
 use super::terminal::{CLEAR, Style, is_screen, screenful, size};
 use crate::http::STATUS_PATH;
 use crate::limits::STATUS_BYTES;
@@ -26,9 +26,9 @@ use crate::settings::problem::{cut, escaped};
 Exit codes: 0 CIM is ready; 1 it is not; 2 a command line that cannot be used, or a token that CIM does not take; 3 no CIM answers.
 Settings and all that does not fit: --json, or http://127.0.0.1:6060/ in a browser.")]
 pub struct StatusArgs {
-    /// Operations API, http://host:port [default: http://127.0.0.1:$CIM_REST_PORT, port 6060]
-    #[arg(long, value_name = "URL")]
-    pub server: Option<String>,
+    /// Where CIM is.
+    #[command(flatten)]
+    pub operations: OperationsArgs,
     /// File with the token, when CIM wants one
     #[arg(
         long,
@@ -59,15 +59,8 @@ pub enum StatusError {
     #[error("the token cannot be used (--token-file, CIM_MONITOR_TOKEN_FILE)")]
     Token(#[from] SecretError),
     /// Nobody listens, or it is no CIM.
-    #[error(
-        "no answer from {server}: is CIM running, and is this its port (--server, CIM_REST_PORT)?"
-    )]
-    NoServer {
-        /// Where.
-        server: String,
-        /// What the client met.
-        source: Box<ureq::Error>,
-    },
+    #[error(transparent)]
+    NoServer(#[from] NoAnswer),
     /// CIM wants a token, or another one.
     #[error("{server} refuses: {reason}")]
     Refused {
@@ -77,11 +70,8 @@ pub enum StatusError {
         reason: String,
     },
     /// What answers is no CIM.
-    #[error("{server} does not answer as CIM does")]
-    NotCim {
-        /// Where.
-        server: String,
-    },
+    #[error(transparent)]
+    NotCim(#[from] NotCim),
     /// Signals cannot be handled.
     #[error("cannot handle SIGINT and SIGTERM")]
     Signals(#[source] io::Error),
@@ -92,7 +82,7 @@ impl StatusError {
     pub fn exit(&self) -> Exit {
         match self {
             Self::Token(_) | Self::Refused { .. } => Exit::Usage,
-            Self::NoServer { .. } | Self::NotCim { .. } => Exit::NoServer,
+            Self::NoServer(_) | Self::NotCim(_) => Exit::NoServer,
             Self::Signals(_) => Exit::Failed,
         }
     }
@@ -104,12 +94,11 @@ impl StatusError {
 /// # Errors
 /// Nobody answers, or not as CIM does; with `--watch` that is shown, and only the first look may fail.
 pub fn run(args: &StatusArgs) -> Result<bool, StatusError> {
-    let port = std::env::var("CIM_REST_PORT").ok();
-    let server = operations_server(args.server.as_deref(), port.as_deref());
+    let operations = Operations::new(&args.operations);
     let token = args.token_file.as_deref().map(secret::read).transpose()?;
     let watched = args.watch.is_some() && !args.json;
     let screen = Screen::of_process(watched).map_err(StatusError::Signals)?;
-    let mut last = look(&server, token.as_ref());
+    let mut last = look(&operations, token.as_ref());
     if let Err(error) = last {
         return Err(error);
     }
@@ -136,31 +125,25 @@ pub fn run(args: &StatusArgs) -> Result<bool, StatusError> {
         if !screen.wait(Duration::from_secs(seconds)) {
             return Ok(ready);
         }
-        last = look(&server, token.as_ref());
+        last = look(&operations, token.as_ref());
     }
 }
 
-fn look(server: &str, token: Option<&Secret>) -> Result<Value, StatusError> {
-    let asked = ask(server, STATUS_PATH, token, STATUS_BYTES);
-    let (status, text) = asked.map_err(|source| StatusError::NoServer {
-        server: server.to_owned(),
-        source: Box::new(source),
-    })?;
+fn look(operations: &Operations, token: Option<&Secret>) -> Result<Value, StatusError> {
+    let (status, text) = operations.ask(STATUS_PATH, token, STATUS_BYTES)?;
     let document: Option<Value> = serde_json::from_str(&text).ok();
     match (status, document) {
         (200, Some(document)) if document.get("parts").is_some_and(Value::is_object) => {
             Ok(document)
         }
         (401 | 403, document) => Err(StatusError::Refused {
-            server: server.to_owned(),
+            server: operations.server.clone(),
             reason: document
                 .as_ref()
                 .map(|d| text_of(d, "error"))
                 .unwrap_or_default(),
         }),
-        _ => Err(StatusError::NotCim {
-            server: server.to_owned(),
-        }),
+        _ => Err(operations.not_cim().into()),
     }
 }
 
