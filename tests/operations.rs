@@ -112,6 +112,32 @@ fn health_and_readiness() {
 }
 
 #[test]
+fn what_does_not_work_is_told_with_its_address_and_what_is_next() {
+    let nowhere = "127.0.0.1:1";
+    let options = Options::new()
+        .mode("TCP", "text")
+        .infra("logging_svc_url", nowhere)
+        .env("CIM_ETCD_URL", nowhere)
+        .env("CIM_KAFKA_BROKERS", nowhere)
+        .env("CIM_MICROSERVICE", "ms1");
+    let cim = Cim::start(options);
+    for (part, words) in [
+        ("etcd", nowhere),
+        ("kafka", "Kafka at 127.0.0.1:1 does not take events"),
+        ("collector", nowhere),
+        ("kubernetes", "KUBERNETES_SERVICE_HOST"),
+        ("application", REGISTER),
+    ] {
+        // An outage of Kafka is one after some seconds.
+        cim.until_part(part, "not ready", words);
+        let (_, reason) = cim.part(part);
+        let (_, next) = reason.split_once("; ").expect(&reason);
+        assert!(next.len() > 20, "{part}: {reason}");
+    }
+    assert_eq!(cim.get("/readyz").status, 200, "none of them is needed");
+}
+
+#[test]
 fn unknown_paths_and_methods_are_answered_in_json() {
     let cim = Cim::start(Options::new());
     let answer = cim.get("/nowhere");
