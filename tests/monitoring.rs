@@ -9,14 +9,21 @@
 
 mod support;
 
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::time::Duration;
 
+use chrono::DateTime;
 use serde_json::{Value, json};
-use support::{Cim, NatsWire, Options, PATIENCE, Signal, eventually};
+use support::nats_server::{self, NatsServer};
+use support::{Cim, NatsWire, Options, PATIENCE, Signal, eventually, http};
 
 /// A client of this name.
 fn client(cim: &Cim, name: &str) -> NatsWire {
-    let mut wire = NatsWire::open(cim.nats);
+    client_at(cim.nats, name)
+}
+
+fn client_at(address: SocketAddr, name: &str) -> NatsWire {
+    let mut wire = NatsWire::open(address);
     let connect = json!({"verbose": false, "pedantic": false, "name": name, "lang": "rust", "version": "1", "protocol": 1});
     wire.send(format!("CONNECT {connect}\r\n").as_bytes());
     wire.ping_pong();
@@ -149,4 +156,297 @@ fn clients_are_told_at_once_that_the_end_is_near() {
     let info: Value = serde_json::from_str(info.strip_prefix("INFO ").unwrap()).unwrap();
     assert_eq!(info["ldm"], true);
     assert_eq!(cim.wait(PATIENCE).code(), Some(0));
+}
+
+/// What a member must be for those who read it.
+#[derive(Debug, Clone, Copy)]
+enum Kind {
+    /// A number without a point or an exponent: Go takes no other one for an integer.
+    Whole,
+    Number,
+    Text,
+    /// A point in time, RFC 3339.
+    Time,
+    /// Whole numbers with the units `y`, `d`, `h`, `m` and `s`.
+    Age,
+    /// A time as Go's `time.ParseDuration` takes it.
+    Duration,
+}
+
+impl Kind {
+    fn is(self, value: &Value) -> bool {
+        let text = value.as_str().unwrap_or_default();
+        let rest = text.trim_start_matches(|c: char| c.is_ascii_digit());
+        match self {
+            Self::Whole => value.is_i64() || value.is_u64(),
+            Self::Number => value.is_number(),
+            Self::Text => !text.is_empty(),
+            Self::Time => DateTime::parse_from_rfc3339(text).is_ok(),
+            Self::Age => {
+                let digits =
+                    |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
+                let parts = text
+                    .strip_suffix('s')
+                    .map(|text| text.split(['y', 'd', 'h', 'm']));
+                parts.is_some_and(|mut parts| parts.all(digits))
+            }
+            Self::Duration => {
+                let unit = rest
+                    .trim_start_matches('.')
+                    .trim_start_matches(|c: char| c.is_ascii_digit());
+                rest.len() < text.len() && ["ns", "µs", "ms", "s"].contains(&unit)
+            }
+        }
+    }
+}
+
+/// The pages that `nats-top` and the Prometheus NATS exporter (`-varz -connz_detailed -subz -healthz`) ask for, the part of the page, and
+/// the members of it that they read.
+const READ: [(&str, &str, Kind, &[&str]); 15] = [
+    (
+        "/varz",
+        "",
+        Kind::Text,
+        &["server_id", "server_name", "version"],
+    ),
+    (
+        "/varz",
+        "",
+        Kind::Time,
+        &["now", "start", "config_load_time"],
+    ),
+    ("/varz", "", Kind::Age, &["uptime"]),
+    (
+        "/varz",
+        "",
+        Kind::Number,
+        &["cpu", "auth_timeout", "tls_timeout"],
+    ),
+    (
+        "/varz",
+        "",
+        Kind::Whole,
+        &[
+            "connections",
+            "cores",
+            "gomaxprocs",
+            "http_port",
+            "https_port",
+            "in_bytes",
+            "in_msgs",
+            "leafnodes",
+            "max_connections",
+            "max_control_line",
+            "max_payload",
+            "max_pending",
+            "mem",
+            "out_bytes",
+            "out_msgs",
+            "ping_interval",
+            "ping_max",
+            "port",
+            "proto",
+            "remotes",
+            "routes",
+            "slow_consumers",
+            "stale_connections",
+            "stalled_clients",
+            "subscriptions",
+            "total_connections",
+            "write_deadline",
+        ],
+    ),
+    (
+        "/varz",
+        "/http_req_stats",
+        Kind::Whole,
+        &["~1varz", "~1connz", "~1subsz"],
+    ),
+    (
+        "/varz",
+        "/slow_consumer_stats",
+        Kind::Whole,
+        &["clients", "routes", "gateways", "leafs"],
+    ),
+    (
+        "/varz",
+        "/stale_connection_stats",
+        Kind::Whole,
+        &["clients", "routes", "gateways", "leafs"],
+    ),
+    (
+        "/connz",
+        "",
+        Kind::Whole,
+        &["num_connections", "total", "offset", "limit"],
+    ),
+    (
+        "/connz",
+        "/connections/0",
+        Kind::Text,
+        &[
+            "kind",
+            "type",
+            "ip",
+            "name",
+            "lang",
+            "version",
+            "subscriptions_list/0",
+        ],
+    ),
+    (
+        "/connz",
+        "/connections/0",
+        Kind::Whole,
+        &[
+            "cid",
+            "port",
+            "pending_bytes",
+            "in_msgs",
+            "out_msgs",
+            "in_bytes",
+            "out_bytes",
+            "subscriptions",
+        ],
+    ),
+    (
+        "/connz",
+        "/connections/0",
+        Kind::Time,
+        &["start", "last_activity"],
+    ),
+    ("/connz", "/connections/0", Kind::Duration, &["rtt"]),
+    ("/connz", "/connections/0", Kind::Age, &["uptime", "idle"]),
+    (
+        "/subsz",
+        "",
+        Kind::Number,
+        &[
+            "num_subscriptions",
+            "num_cache",
+            "num_inserts",
+            "num_removes",
+            "num_matches",
+            "cache_hit_rate",
+            "max_fanout",
+            "avg_fanout",
+            "total",
+            "offset",
+            "limit",
+        ],
+    ),
+];
+
+/// The four pages of the server whose clients are at `nats` and whose pages at `pages`, with one client that is subscribed.
+fn pages(nats: SocketAddr, pages: SocketAddr) -> [(&'static str, Value); 4] {
+    let mut app = client_at(nats, "app");
+    app.send(b"SUB a 1\r\nPUB a 2\r\nxx\r\nPING\r\n");
+    // A real server says INFO once more.
+    while app.line() != "PONG" {}
+    let paths = [
+        ("/connz", "/connz?auth=true&limit=1024&sort=cid&subs=1"),
+        ("/subsz", "/subsz"),
+        ("/varz", "/varz"),
+        ("/healthz", "/healthz"),
+    ];
+    paths.map(|(name, path)| {
+        let answer = http::get(pages, path);
+        assert_eq!(answer.status, 200, "{path}: {}", answer.text());
+        (name, answer.json())
+    })
+}
+
+fn member<'a>(pages: &'a [(&str, Value)], name: &str, pointer: &str) -> Option<&'a Value> {
+    let (_, page) = pages.iter().find(|(page, _)| *page == name)?;
+    page.pointer(pointer)
+}
+
+/// What is not there, or not of its kind.
+fn amiss(pages: &[(&str, Value)]) -> Vec<String> {
+    let mut amiss = Vec::new();
+    for (page, part, kind, names) in READ {
+        for name in names {
+            let value = member(pages, page, &format!("{part}/{name}"));
+            if !value.is_some_and(|value| kind.is(value)) {
+                amiss.push(format!("{page}: {part}/{name} {kind:?} {value:?}"));
+            }
+        }
+    }
+    if member(pages, "/healthz", "/status") != Some(&json!("ok")) {
+        amiss.push("/healthz: status".to_owned());
+    }
+    amiss
+}
+
+#[test]
+fn nats_top_and_the_exporter_find_each_member_that_they_read() {
+    let cim = Cim::start(Options::new());
+    assert_eq!(amiss(&pages(cim.nats, cim.http)), Vec::<String>::new());
+}
+
+/// Members of a real server's pages that are of accounts, of its configuration file, or of pages that are asked for elsewhere.
+const OF_ITS_OWN: [&str; 5] = [
+    "/varz/system_account",
+    "/varz/config_digest",
+    "/varz/http_req_stats//healthz",
+    "/varz/http_req_stats//",
+    "/connz/connections/0/name_tag",
+];
+
+fn kind(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "bool",
+        Value::Number(_) => "number",
+        Value::String(_) => "string",
+        Value::Array(_) => "array",
+        Value::Object(_) => "object",
+    }
+}
+
+/// Each member of `real` that `ours` has not, or has of another kind.
+fn differing(path: &str, real: &Value, ours: Option<&Value>, found: &mut Vec<String>) {
+    if OF_ITS_OWN.contains(&path) {
+        return;
+    }
+    if ours.is_none_or(|ours| kind(ours) != kind(real)) {
+        found.push(format!("{path}: {real} {ours:?}"));
+    }
+    if let Some(members) = real.as_object() {
+        for (name, value) in members {
+            let other = ours.and_then(|ours| ours.get(name));
+            differing(&format!("{path}/{name}"), value, other, found);
+        }
+    }
+    if let Some(value) = real.get(0) {
+        let other = ours.and_then(|ours| ours.get(0));
+        differing(&format!("{path}/0"), value, other, found);
+    }
+}
+
+#[test]
+#[ignore = "integration"]
+fn with_go_each_member_of_a_real_nats_servers_pages_is_here_and_of_its_kind() {
+    let program = nats_server::program()
+        .expect("go is missing: `make integration-test` says how to get it, or goes without");
+    let free = || {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        listener.local_addr().unwrap().port()
+    };
+    let (port, monitor) = (free(), free());
+    let server = NatsServer::start_with(&program, port, &["-m", &monitor.to_string()]);
+    server.ready();
+    let real = pages(server.address, (Ipv4Addr::LOCALHOST, monitor).into());
+    assert_eq!(
+        amiss(&real),
+        Vec::<String>::new(),
+        "the table says too much"
+    );
+    let cim = Cim::start(Options::new());
+    let ours = pages(cim.nats, cim.http);
+    let mut found = Vec::new();
+    for ((name, real), (_, ours)) in real.iter().zip(&ours) {
+        differing(name, real, Some(ours), &mut found);
+    }
+    assert_eq!(found, Vec::<String>::new());
 }

@@ -19,9 +19,15 @@ pub struct NatsServer {
 impl NatsServer {
     /// On loopback; it may not listen yet.
     pub fn start(program: &Path, port: u16) -> Self {
+        Self::start_with(program, port, &[])
+    }
+
+    /// As [`Self::start`], with more arguments.
+    pub fn start_with(program: &Path, port: u16, arguments: &[&str]) -> Self {
         let mut command = Command::new(program);
         command
             .args(["-a", "127.0.0.1", "-p", &port.to_string()])
+            .args(arguments)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::null());
