@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 
 use cim::limits::{
     ACKS_WAITING, CONNECTIONS, CONTROL_BATCHES, EVENT_BATCHES, LOG_BATCHES, LOG_BYTES,
-    READ_BLOCK_BYTES,
+    PING_INTERVAL, READ_BLOCK_BYTES,
 };
 use cim::metrics::Metrics;
 use cim::nats::Limits;
@@ -56,8 +56,13 @@ struct Server {
 }
 
 impl Server {
+    /// Its clients get no PING while a test lasts.
     fn start() -> Self {
-        Self::start_with(None, Limits::default())
+        let limits = Limits {
+            first_ping: PING_INTERVAL,
+            ..Limits::default()
+        };
+        Self::start_with(None, limits)
     }
 
     fn start_with(tls: Option<Arc<Tls>>, limits: Limits) -> Self {
@@ -621,6 +626,31 @@ fn a_client_that_is_never_quiet_gets_its_first_ping_and_no_other() {
         }
     }
     assert_eq!(pings, 1);
+}
+
+#[test]
+fn a_client_gets_its_first_ping_soon_after_connect_and_not_without_it() {
+    let limits = Limits {
+        first_ping: Duration::from_millis(100),
+        ..Limits::default()
+    };
+    let server = Server::start_with(None, limits);
+    let mut silent = BufReader::new(TcpStream::connect(server.address).unwrap());
+    silent.get_ref().set_read_timeout(Some(PATIENCE)).unwrap();
+    let opened = Instant::now();
+    let mut client = BufReader::new(server.client());
+    let mut line = String::new();
+    while !line.ends_with("PING\r\n") {
+        assert_ne!(client.read_line(&mut line).unwrap(), 0, "{line}");
+    }
+    assert!(opened.elapsed() >= Duration::from_millis(100));
+    // Whoever has not said CONNECT gets the PONG alone.
+    silent.get_mut().write_all(b"PING\r\n").unwrap();
+    line.clear();
+    while !line.ends_with("PONG\r\n") {
+        assert_ne!(silent.read_line(&mut line).unwrap(), 0, "{line}");
+    }
+    assert!(!line.contains("\nPING"), "{line}");
 }
 
 /// A subscriber to `bulk`, and bytes that publish a MiB to it in 64 messages.

@@ -42,6 +42,8 @@ pub struct Limits {
     pub all_subscription_bytes: usize,
     /// Time between two PINGs to an idle client.
     pub ping_interval: std::time::Duration,
+    /// Time from CONNECT to the first PING, where it is shorter than that.
+    pub first_ping: std::time::Duration,
     /// PINGs without an answer before a client counts as gone.
     pub pings_outstanding: u32,
     /// Time to CONNECT when authentication is on.
@@ -74,6 +76,7 @@ impl Default for Limits {
             all_subscriptions: l::ALL_SUBSCRIPTIONS,
             all_subscription_bytes: l::ALL_SUBSCRIPTION_BYTES,
             ping_interval: l::PING_INTERVAL,
+            first_ping: l::FIRST_PING,
             pings_outstanding: l::PINGS_OUTSTANDING,
             connect_timeout: l::CONNECT_TIMEOUT,
             write_deadline: l::WRITE_DEADLINE,

@@ -163,12 +163,17 @@ impl TlsWire {
         }
     }
 
-    /// The next line without its CR LF.
+    /// The next line without its CR LF; PINGs of the server are answered and skipped.
     pub fn try_line(&mut self) -> io::Result<String> {
         loop {
             if let Some(end) = memchr::memchr(b'\n', &self.received) {
                 let line: Vec<u8> = self.received.drain(..=end).collect();
-                return Ok(String::from_utf8_lossy(&line).trim_end().to_owned());
+                let line = String::from_utf8_lossy(&line).trim_end().to_owned();
+                if line != "PING" {
+                    return Ok(line);
+                }
+                self.try_send(b"PONG\r\n")?;
+                continue;
             }
             self.fill()?;
         }

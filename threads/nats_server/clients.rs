@@ -2,7 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::nats::{ClientId, CloseReason};
 
@@ -67,8 +67,14 @@ impl Loop {
         if let Err(error) = registered {
             self.broken(id, &error, CloseReason::ReadError);
         }
-        let ready = self.now + self.limits.ping_interval.min(self.limits.connect_timeout);
-        self.timer_at(deadline.unwrap_or(ready));
+        self.timer_at(deadline.unwrap_or_else(|| self.first_look()));
+    }
+
+    /// When a client that may send CONNECT from now on is looked at first.
+    pub(super) fn first_look(&self) -> Instant {
+        let limits = &self.limits;
+        let ping = limits.ping_interval.min(limits.first_ping);
+        self.now + ping.min(limits.connect_timeout)
     }
 
     pub(super) fn flush(&mut self) {
@@ -165,10 +171,13 @@ impl Loop {
                 }
                 continue;
             }
-            let authorised = self
-                .broker
-                .client(id)
-                .is_some_and(|client| client.authorised);
+            let client = self.broker.client(id);
+            let authorised = client.is_some_and(|client| client.authorised);
+            let connected = client.and_then(|client| client.connected);
+            if let Some(at) = connected.filter(|_| !connection.is_connected) {
+                connection.is_connected = true;
+                connection.next_ping = connection.next_ping.min(at + limits.first_ping);
+            }
             let mut deadline = connection.next_ping;
             if !authorised {
                 deadline = deadline.min(connection.ready_since + limits.connect_timeout);

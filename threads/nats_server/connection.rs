@@ -52,6 +52,8 @@ pub(super) struct Connection {
     pub ready_since: Instant,
     pub last_in: Instant,
     pub next_ping: Instant,
+    /// `next_ping` is counted from its CONNECT.
+    pub is_connected: bool,
     /// It has got a PING.
     pub is_pinged: bool,
     /// Since when the client takes nothing although something waits for it.
@@ -83,6 +85,7 @@ impl Connection {
             ready_since: now,
             last_in: now,
             next_ping,
+            is_connected: false,
             is_pinged: false,
             blocked_since: None,
             peer,

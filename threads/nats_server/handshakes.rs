@@ -165,10 +165,11 @@ impl Loop {
     fn begin(&mut self, id: ClientId) {
         let now = self.now;
         let ping_at = now + self.limits.ping_interval;
+        let first_look = self.first_look();
         if let Some(connection) = self.connection(id) {
             connection.ready_since = now;
             connection.next_ping = ping_at;
-            self.timer_at(ping_at.min(now + self.limits.connect_timeout));
+            self.timer_at(first_look);
         }
         self.flush_one(id);
     }

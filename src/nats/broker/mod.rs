@@ -71,6 +71,8 @@ pub struct Client {
     pub connect: Connect,
     /// It has sent CONNECT with good credentials, or needs none.
     pub authorised: bool,
+    /// When it first got in with a CONNECT.
+    pub connected: Option<Instant>,
     /// The user as which it is in; `None` when nobody is asked who they are.
     pub user: Option<String>,
     /// What it has sent and was sent.
@@ -193,6 +195,7 @@ impl Broker {
             ip: ip.to_owned(),
             connect: Connect::default(),
             authorised: !self.auth.is_required(),
+            connected: None,
             user: None,
             stats: Stats::default(),
             certificate: None,
@@ -497,6 +500,7 @@ impl Broker {
             return self.close(id, CloseReason::AuthenticationFailure);
         };
         client.authorised = true;
+        client.connected.get_or_insert(self.now);
         client.permissions = permissions;
         let connect = &client.connect;
         if connect.names_account || connect.new_account {
