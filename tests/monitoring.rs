@@ -9,7 +9,7 @@
 
 mod support;
 
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::time::Duration;
 
 use chrono::DateTime;
@@ -134,6 +134,19 @@ fn the_time_to_a_client_and_back_is_measured_when_it_is_asked_for() {
         is_known
     });
     assert!(looks > 1, "at first it is not known");
+}
+
+#[test]
+fn who_comes_by_ipv4_to_a_socket_of_ipv6_is_shown_as_such() {
+    if TcpListener::bind((Ipv6Addr::UNSPECIFIED, 0)).is_err() {
+        // No IPv6 here.
+        return;
+    }
+    let cim = Cim::start(Options::new().env("CIM_NATS_BIND", "::"));
+    let mut wire = NatsWire::open((Ipv4Addr::LOCALHOST, cim.nats.port()).into());
+    assert!(wire.info.contains(r#""client_ip":"127.0.0.1""#));
+    wire.ping_pong();
+    assert_eq!(page(&cim, "/connz")["connections"][0]["ip"], "127.0.0.1");
 }
 
 #[test]

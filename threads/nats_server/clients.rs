@@ -19,7 +19,13 @@ impl Loop {
         self.accept_again = false;
         loop {
             match self.listener.accept() {
-                Ok((stream, peer)) => self.open(stream, peer),
+                // On an IPv6 socket that takes IPv4 too, who comes by IPv4 is shown as such.
+                Ok((stream, peer)) => {
+                    self.open(
+                        stream,
+                        SocketAddr::new(peer.ip().to_canonical(), peer.port()),
+                    );
+                }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
                 // The client has given up already.
                 Err(error)

@@ -2,7 +2,7 @@
 
 use std::error::Error;
 use std::io;
-use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, ToSocketAddrs};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
@@ -31,12 +31,18 @@ const PORT: u16 = 4222;
 const HOST: &str = "0.0.0.0";
 const MAX_PENDING: usize = 64 << 20;
 
+/// A port that is taken.
+struct Bound {
+    listener: TcpListener,
+    /// As it was asked for, with the port that it has got.
+    address: SocketAddr,
+}
+
 /// See the module.
 pub struct Server {
-    listener: TcpListener,
-    address: SocketAddr,
-    monitor: Option<TcpListener>,
-    https: Option<TcpListener>,
+    listener: Bound,
+    monitor: Option<Bound>,
+    https: Option<Bound>,
     server_id: String,
     config: ServerConfig,
     metrics: Arc<Metrics>,
@@ -67,7 +73,6 @@ impl Server {
             monitor = Some(bind("127.0.0.1", 0)?);
         }
         Ok(Self {
-            address: listener.local_addr()?,
             listener,
             monitor,
             https,
@@ -80,12 +85,12 @@ impl Server {
 
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
-        self.address
+        self.listener.address
     }
 
     /// Where monitoring listens.
     pub fn monitor_address(&self) -> Option<SocketAddr> {
-        self.monitor.as_ref()?.local_addr().ok()
+        Some(self.monitor.as_ref()?.address)
     }
 
     /// What differs is in force when this returns, or soon: users and the number of connections while clients go on, all else by a new start.
@@ -186,7 +191,7 @@ impl Server {
         let mut info = Info::new(
             self.server_id.clone(),
             name.clone(),
-            self.address,
+            self.listener.address,
             limits.payload_bytes,
         );
         info.headers = !self.config.no_header_support;
@@ -222,12 +227,12 @@ impl Server {
         let stop = Arc::new(Stop::default());
         let tls = self.tls()?;
         if let (Some(https), Some(tls), Some(pages)) = (self.https.take(), &tls, &self.monitor) {
-            https::start(https, tls.config(), pages.local_addr()?)?;
+            https::start(https.listener, tls.config(), pages.address)?;
         }
         let server = NatsServer {
             poll,
             waker: Arc::clone(&waker),
-            listener: mio::net::TcpListener::from_std(self.listener.try_clone()?),
+            listener: mio::net::TcpListener::from_std(self.listener.listener.try_clone()?),
             info: self.info(&limits)?,
             auth: self.config.authorization.auth(),
             // Nobody publishes on EVENT-NOTIFICATION.
@@ -272,7 +277,7 @@ impl Server {
         let data_path = spawn("data-path", notices, data_path)?;
         let mut threads = vec![server, data_path];
         let mut monitor = None;
-        if let Some(listener) = &self.monitor {
+        if let Some(Bound { listener, .. }) = &self.monitor {
             let pages = HttpServer {
                 listeners: vec![(listener.try_clone()?, Scope::All)],
                 handler: Pages(Monitor::new(
@@ -311,14 +316,20 @@ impl Server {
     }
 }
 
-/// The first address of `host` that can be had.
-fn bind(host: &str, port: u16) -> Result<TcpListener, Box<dyn Error>> {
+/// The first address of `host` that can be had. All addresses of IPv4 are those of IPv6 too where there are some, as for programs in Go.
+fn bind(host: &str, port: u16) -> Result<Bound, Box<dyn Error>> {
     let mut last = None;
     for address in (host, port).to_socket_addrs()? {
-        match TcpListener::bind(address) {
+        let listener = if address.ip() == Ipv4Addr::UNSPECIFIED {
+            TcpListener::bind((Ipv6Addr::UNSPECIFIED, port)).or_else(|_| TcpListener::bind(address))
+        } else {
+            TcpListener::bind(address)
+        };
+        match listener {
             Ok(listener) => {
                 listener.set_nonblocking(true)?;
-                return Ok(listener);
+                let address = SocketAddr::new(address.ip(), listener.local_addr()?.port());
+                return Ok(Bound { listener, address });
             }
             Err(error) => last = Some(error),
         }
