@@ -30,6 +30,10 @@ use crate::pages::Pages;
 const PORT: u16 = 4222;
 const HOST: &str = "0.0.0.0";
 const MAX_PENDING: usize = 64 << 20;
+/// There it has no bound: nats.java's tests have a million.
+const MAX_SUBSCRIPTIONS: usize = 2_000_000;
+/// Bytes of their subjects and queue names.
+const SUBSCRIPTION_BYTES: usize = 256 << 20;
 
 /// A port that is taken.
 struct Bound {
@@ -152,9 +156,9 @@ impl Server {
             connections: config.max_connections.unwrap_or(default.connections),
             client_pending_bytes: config.max_pending.unwrap_or(MAX_PENDING),
             all_pending_bytes: default.all_pending_bytes.max(4 * MAX_PENDING),
-            client_subscriptions: config
-                .max_subscriptions
-                .unwrap_or(default.client_subscriptions),
+            client_subscriptions: config.max_subscriptions.unwrap_or(MAX_SUBSCRIPTIONS),
+            all_subscriptions: MAX_SUBSCRIPTIONS,
+            all_subscription_bytes: SUBSCRIPTION_BYTES,
             ping_interval: config.ping_interval.unwrap_or(default.ping_interval),
             pings_outstanding: config.ping_max.unwrap_or(default.pings_outstanding),
             connect_timeout: config
@@ -316,10 +320,13 @@ impl Server {
     }
 }
 
-/// The first address of `host` that can be had. All addresses of IPv4 are those of IPv6 too where there are some, as for programs in Go.
+/// The first address of `host` that can be had, as for programs in Go: those of IPv4 come first, and all of IPv4 are all of IPv6 too where
+/// there are some.
 fn bind(host: &str, port: u16) -> Result<Bound, Box<dyn Error>> {
     let mut last = None;
-    for address in (host, port).to_socket_addrs()? {
+    let mut addresses: Vec<_> = (host, port).to_socket_addrs()?.collect();
+    addresses.sort_by_key(SocketAddr::is_ipv6);
+    for address in addresses {
         let listener = if address.ip() == Ipv4Addr::UNSPECIFIED {
             TcpListener::bind((Ipv6Addr::UNSPECIFIED, port)).or_else(|_| TcpListener::bind(address))
         } else {
