@@ -16,7 +16,7 @@ use super::Exit;
 use super::client::{ConnectError, Connection, ServerArgs, Target};
 use super::terminal::Bar;
 use crate::change_set::key::KeyError;
-use crate::limits::{EMIT_FLUSH_LINES, EMIT_NAME_BYTES, PAYLOAD_BYTES};
+use crate::limits::{EMIT_FLUSH_LINES, EMIT_HELD_TIME, EMIT_NAME_BYTES, PAYLOAD_BYTES};
 use crate::wire::encode_log;
 
 /// `cim emit`.
@@ -301,7 +301,10 @@ impl Publisher<'_> {
 
     fn flush(&self) -> Result<(), EmitError> {
         let published = self.shared.published.load(Ordering::SeqCst);
-        self.connection.flush().map_err(|_| self.lost())?;
+        // The crate's own 10 s are for the write, which CIM may hold up for longer.
+        self.connection
+            .flush_timeout(EMIT_HELD_TIME)
+            .map_err(|_| self.lost())?;
         self.shared.stored.store(published, Ordering::SeqCst);
         Ok(())
     }

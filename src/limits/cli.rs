@@ -8,6 +8,8 @@ use super::CONFIG_ADDRESSES;
 pub const EMIT_NAME_BYTES: usize = 4096;
 /// Lines after which `cim emit` waits until they are stored: what it cannot vouch for when the connection is lost.
 pub const EMIT_FLUSH_LINES: u64 = 8192;
+/// Time that CIM may hold `cim emit` back before it takes the connection for lost. One that breaks is noticed at once.
+pub const EMIT_HELD_TIME: Duration = Duration::from_secs(3600);
 /// Messages that may wait for the terminal of `cim tail`; what comes while they do is dropped and counted.
 pub const TAIL_PENDING_MESSAGES: usize = 4096;
 /// Bytes of a message that `cim tail` cannot decode, of which it prints an excerpt.
