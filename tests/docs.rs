@@ -220,17 +220,21 @@ fn the_commands_that_build_name_targets_packages_and_tests_that_there_are() {
         }
     }
     assert!(targets.len() > 10, "{targets:?}");
+    let manifest = text("Cargo.toml");
     for (file, line) in commands(By::Cargo) {
         let words = words(&line);
-        let test = words
-            .iter()
-            .position(|word| word == "--test")
-            .map(|at| &words[at + 1]);
-        let test = test.unwrap_or_else(|| panic!("{file}: {line}: what is it?"));
-        assert!(
-            root().join(format!("tests/{test}.rs")).exists(),
-            "{file}: {line}"
-        );
+        let behind = |flag: &str| {
+            let at = words.iter().position(|word| word == flag)?;
+            words.get(at + 1)
+        };
+        let is_there = match (behind("--test"), behind("--example")) {
+            (Some(test), _) => root().join(format!("tests/{test}.rs")).exists(),
+            (None, Some(example)) => {
+                manifest.contains(&format!("[[example]]\nname = \"{example}\"\n"))
+            }
+            (None, None) => panic!("{file}: {line}: what is it?"),
+        };
+        assert!(is_there, "{file}: {line}");
     }
 }
 
