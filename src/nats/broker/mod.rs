@@ -2,8 +2,12 @@
 //! whom. In: operations of [`super::parser`]. Out: bytes in each client's [`Outbound`], the clients to flush and to close.
 
 mod answers;
+mod lines;
+mod logins;
 mod outbound;
 mod quoted;
+mod routing;
+mod subscribing;
 
 use std::collections::{HashMap, VecDeque};
 use std::rc::Rc;
@@ -13,17 +17,18 @@ use std::time::Instant;
 use slab::Slab;
 
 use answers::Answers;
+use lines::Lines;
 use outbound::Chunks;
 pub use outbound::Outbound;
-use quoted::quoted;
+pub use routing::{Mark, Published};
+use subscribing::Subscription;
 
-use super::auth::{Auth, Check, Permissions, Verdict, new_nonce};
+use super::auth::{Auth, Check, Permissions, new_nonce};
 use super::info::{Connect, Info};
-use super::monitor::{SubInfo, SublistStats};
-use super::parser::{Op, Publish};
+use super::parser::Op;
 use super::sublist::{SubId, Sublist};
 use super::tls::CertificateNames;
-use super::{Change, CloseReason, Limits, subject};
+use super::{Change, CloseReason, Limits};
 use crate::limits::{CROWDED_STEPS, OUTBOUND_CHUNK_BYTES};
 
 /// Place of a client in the broker's table; reused after [`Broker::remove`].
@@ -31,34 +36,6 @@ pub type ClientId = usize;
 
 /// Bytes after which a client is flushed in the middle of a batch, so that a burst does not look like a slow consumer.
 const FLUSH_EARLY_BYTES: usize = OUTBOUND_CHUNK_BYTES;
-
-struct Subscription {
-    client: ClientId,
-    sid: Rc<[u8]>,
-    subject: Rc<[u8]>,
-    queue: Option<Rc<[u8]>>,
-    /// 0: for ever.
-    max: u64,
-    delivered: u64,
-}
-
-impl Subscription {
-    fn bytes(&self) -> usize {
-        self.subject.len() + self.sid.len() + self.queue.as_ref().map_or(0, |queue| queue.len())
-    }
-
-    fn info(&self, cid: u64) -> SubInfo {
-        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        SubInfo {
-            subject: text(&self.subject),
-            queue: self.queue.as_deref().map(text).unwrap_or_default(),
-            sid: text(&self.sid),
-            msgs: self.delivered,
-            max: self.max,
-            cid,
-        }
-    }
-}
 
 /// One client's side of the protocol.
 pub struct Client {
@@ -105,17 +82,6 @@ pub struct Stats {
     pub violations: u64,
 }
 
-/// What became of a publish.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Published {
-    /// Whoever is subscribed gets it.
-    Routed,
-    /// The client has no right to it, and was told so.
-    Refused,
-    /// The client must not send such a message, and is being closed.
-    Closing,
-}
-
 /// All clients and subscriptions.
 pub struct Broker {
     limits: Limits,
@@ -142,14 +108,6 @@ pub struct Broker {
     checks: VecDeque<(ClientId, u64, Check)>,
     /// Clients that the last message of CIM's own went to.
     reached: Vec<ClientId>,
-}
-
-/// Where in the stream of bytes to a client a message ends.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Mark {
-    client: ClientId,
-    number: u64,
-    end: u64,
 }
 
 impl Broker {
@@ -265,13 +223,6 @@ impl Broker {
         }
     }
 
-    /// The client has shown a certificate, before anything else.
-    pub fn set_certificate(&mut self, id: ClientId, names: CertificateNames) {
-        if let Some(client) = self.clients.get_mut(id) {
-            client.certificate = Some(names);
-        }
-    }
-
     /// Forgets a connection and its subscriptions.
     pub fn remove(&mut self, id: ClientId) {
         let Some(mut client) = self.clients.try_remove(id) else {
@@ -288,41 +239,9 @@ impl Broker {
         self.clients.get(id)
     }
 
-    /// Subscriptions of all clients.
-    pub fn subscription_count(&self) -> usize {
-        self.subscriptions.len()
-    }
-
-    /// The subscriptions of one client.
-    pub fn subscriptions_of(&self, id: ClientId) -> impl Iterator<Item = SubInfo> + '_ {
-        self.clients.get(id).into_iter().flat_map(|client| {
-            let subscriptions = client.subscriptions.values();
-            let subscriptions = subscriptions.filter_map(|&sub| self.subscriptions.get(sub));
-            subscriptions.map(|subscription| subscription.info(client.number))
-        })
-    }
-
-    /// All subscriptions.
-    pub fn subscriptions(&self) -> impl Iterator<Item = SubInfo> + '_ {
-        self.subscriptions.iter().map(|(_, subscription)| {
-            let client = self.clients.get(subscription.client);
-            subscription.info(client.map_or(0, |client| client.number))
-        })
-    }
-
-    /// What the index of subscriptions has counted.
-    pub fn sublist_stats(&self) -> SublistStats {
-        self.sublist.stats()
-    }
-
     /// What clients are told at first.
     pub fn info(&self) -> &Info {
         &self.info
-    }
-
-    /// Whether somebody is subscribed to `subject`.
-    pub fn has_interest(&mut self, subject: &[u8]) -> bool {
-        !self.subscriptions.is_empty() && !self.sublist.matches(subject).is_empty()
     }
 
     /// What was counted since the last call.
@@ -441,107 +360,6 @@ impl Broker {
         }
     }
 
-    fn connect(&mut self, id: ClientId, json: &[u8]) {
-        let Some(client) = self.clients.get_mut(id) else {
-            return;
-        };
-        let Ok(mut connect) = Connect::read(json, &client.connect) else {
-            return self.close(id, CloseReason::ProtocolViolation);
-        };
-        if let Some(certificate) = &client.certificate
-            && self.auth.is_required()
-        {
-            // The certificate says who it is, whatever CONNECT says; a password of that user must be right all the same.
-            let Some(user) = self.auth.user_of(certificate) else {
-                return self.close(id, CloseReason::AuthenticationFailure);
-            };
-            connect.user = Some(user.to_owned());
-        }
-        let verdict =
-            if client.authorised && !self.auth.is_asked_again(&connect, client.user.as_deref()) {
-                // Who is in stays in; what it has shown is not kept for another look.
-                Verdict::Allowed(client.permissions.clone())
-            } else {
-                if client.authorised && connect.user.is_none() {
-                    connect.user.clone_from(&client.user);
-                }
-                client.user = self.auth.name(&connect);
-                let nonce = client.nonce.as_deref().unwrap_or_default();
-                self.auth.look(&connect, nonce)
-            };
-        // Credentials have served their purpose; the rest is kept.
-        client.connect = Connect {
-            user: None,
-            pass: None,
-            nkey: None,
-            sig: None,
-            auth_token: None,
-            // Who was told that there are none does not get any.
-            headers: connect.headers && self.info.headers,
-            ..connect
-        };
-        match verdict {
-            Verdict::Check(check) => {
-                client.checking = true;
-                let number = client.number;
-                self.checks.push_back((id, number, check));
-            }
-            verdict => self.log_in(id, verdict),
-        }
-    }
-
-    fn log_in(&mut self, id: ClientId, verdict: Verdict) {
-        let Some(client) = self.clients.get_mut(id) else {
-            return;
-        };
-        client.checking = false;
-        client.authorised = false;
-        let Verdict::Allowed(permissions) = verdict else {
-            return self.close(id, CloseReason::AuthenticationFailure);
-        };
-        client.authorised = true;
-        client.connected.get_or_insert(self.now);
-        client.permissions = permissions;
-        let connect = &client.connect;
-        if connect.names_account || connect.new_account {
-            self.close(id, CloseReason::AuthenticationFailure);
-        } else if !(0..=1).contains(&connect.protocol) {
-            self.close(id, CloseReason::BadClientProtocolVersion);
-        } else if connect.no_responders && !connect.headers {
-            self.close(id, CloseReason::NoRespondersRequiresHeaders);
-        } else {
-            self.ok_if_verbose(id);
-        }
-    }
-
-    /// A client that begins without CONNECT is in all the same, where there is a user of those who show nothing. False: it is not.
-    pub fn admit(&mut self, id: ClientId) -> bool {
-        match (self.clients.get_mut(id), self.auth.no_auth_user()) {
-            (Some(client), Some(user)) if client.certificate.is_none() => {
-                client.user = Some(user.name.clone());
-                client.permissions = user.permissions.clone();
-                client.authorised = true;
-                true
-            }
-            _ => false,
-        }
-    }
-
-    /// The next credentials that take their time: for [`Check::run`], elsewhere.
-    pub fn next_check(&mut self) -> Option<(ClientId, u64, Check)> {
-        self.checks.pop_front()
-    }
-
-    /// What came out of it. False when the client is not there any more.
-    pub fn checked(&mut self, id: ClientId, number: u64, verdict: Verdict) -> bool {
-        let client = self.clients.get(id);
-        let is_here = client.is_some_and(|client| client.number == number && client.checking);
-        if is_here {
-            self.log_in(id, verdict);
-        }
-        is_here
-    }
-
     /// What time it was at the last look.
     pub fn now(&self) -> Instant {
         self.now
@@ -552,311 +370,9 @@ impl Broker {
         self.now = now;
     }
 
-    fn subscribe(&mut self, id: ClientId, subject: &[u8], queue: Option<&[u8]>, sid: &[u8]) {
-        let Some(client) = self.clients.get_mut(id) else {
-            return;
-        };
-        let permissions = client.permissions.as_deref();
-        if permissions.is_some_and(|permissions| !permissions.may_subscribe(subject, queue)) {
-            let mut text = format!(
-                "Permissions Violation for Subscription to {}",
-                quoted(subject)
-            );
-            if let Some(queue) = queue {
-                text.push_str(&format!(" using queue {}", quoted(queue)));
-            }
-            self.stats.violations += 1;
-            return self.error(id, &text);
-        }
-        let bytes = subject.len() + sid.len() + queue.map_or(0, <[u8]>::len);
-        if client.subscriptions.len() >= self.limits.client_subscriptions
-            || self.subscriptions.len() >= self.limits.all_subscriptions
-            || self.subscription_bytes + bytes > self.limits.all_subscription_bytes
-        {
-            return self.error(id, "maximum subscriptions exceeded");
-        }
-        if client.subscriptions.contains_key(sid) {
-            return self.ok_if_verbose(id);
-        }
-        if !subject::is_valid(subject) {
-            return self.error(id, "Invalid Subject");
-        }
-        let subject: Rc<[u8]> = subject.into();
-        let queue: Option<Rc<[u8]>> = queue.map(Rc::from);
-        let sid: Rc<[u8]> = sid.into();
-        let sub = self.subscriptions.insert(Subscription {
-            client: id,
-            sid: sid.clone(),
-            subject: subject.clone(),
-            queue: queue.clone(),
-            max: 0,
-            delivered: 0,
-        });
-        client.subscriptions.insert(sid, sub);
-        self.subscription_bytes += bytes;
-        self.sublist.insert(&subject, queue, sub);
-        self.ok_if_verbose(id);
-    }
-
-    fn unsubscribe(&mut self, id: ClientId, sid: &[u8], max: u64) {
-        let Some(client) = self.clients.get(id) else {
-            return;
-        };
-        if let Some(&sub) = client.subscriptions.get(sid)
-            && let Some(subscription) = self.subscriptions.get_mut(sub)
-        {
-            if max > subscription.delivered {
-                subscription.max = max;
-            } else {
-                self.end(sub);
-            }
-        }
-        self.ok_if_verbose(id);
-    }
-
-    /// Takes a subscription from its client and from the index.
-    fn end(&mut self, sub: SubId) {
-        if let Some(subscription) = self.subscriptions.get(sub)
-            && let Some(client) = self.clients.get_mut(subscription.client)
-        {
-            client.subscriptions.remove(&subscription.sid);
-        }
-        self.forget(sub);
-    }
-
-    fn forget(&mut self, sub: SubId) {
-        if let Some(subscription) = self.subscriptions.try_remove(sub) {
-            self.subscription_bytes -= subscription.bytes();
-            self.sublist.remove(&subscription.subject, sub);
-        }
-    }
-
-    /// A message from a client. `handled`: CIM itself takes the message, so a request is never without responder.
-    pub fn publish(&mut self, id: ClientId, message: &Publish<'_>, handled: bool) -> Published {
-        let bytes = message.body.len() as u64;
-        self.stats.in_messages += 1;
-        self.stats.in_bytes += bytes;
-        let now = self.now;
-        let Some(client) = self.clients.get_mut(id) else {
-            return Published::Closing;
-        };
-        client.stats.in_messages += 1;
-        client.stats.in_bytes += bytes;
-        if message.header_len.is_some() && !client.connect.headers {
-            // nats-server says nothing either.
-            self.close_with(id, CloseReason::ProtocolViolation, None);
-            return Published::Closing;
-        }
-        let (verbose, no_responders) = (client.connect.verbose, client.connect.no_responders);
-        let mut client = client;
-        if client.connect.pedantic && !subject::is_literal(message.subject) {
-            self.error(id, "Invalid Publish Subject");
-            client = match self.clients.get_mut(id) {
-                Some(client) => client,
-                None => return Published::Closing,
-            };
-        }
-        if let Some(permissions) = &client.permissions
-            && !permissions.may_publish(message.subject)
-            && !client
-                .answers
-                .take(message.subject, permissions.responses, now)
-        {
-            let subject = quoted(message.subject);
-            let text = format!("Permissions Violation for Publish to {subject}");
-            self.stats.violations += 1;
-            self.error(id, &text);
-            return Published::Refused;
-        }
-        if verbose {
-            self.send(id, [b"+OK\r\n"]);
-        }
-        if self.subscriptions.is_empty() {
-            return Published::Routed;
-        }
-        let crowded = self.crowded;
-        let delivered = self.route(
-            Some(id),
-            message.subject,
-            message.reply,
-            // Headers of no length are none.
-            message.header_len.filter(|&len| len > 0),
-            message.body,
-        );
-        if handled {
-            self.crowded = crowded;
-        }
-        if !delivered && !handled && no_responders && !message.reply.is_empty() {
-            self.no_responders(id, message);
-        }
-        Published::Routed
-    }
-
     /// Whether the client is on its way out.
     pub fn is_closing(&self, id: ClientId) -> bool {
         self.clients.get(id).is_none_or(|client| client.closing)
-    }
-
-    /// A message from CIM itself. Where it waits for those who get it: nowhere when there are none.
-    pub fn publish_own(
-        &mut self,
-        subject: &[u8],
-        payload: &[u8],
-    ) -> impl Iterator<Item = Mark> + '_ {
-        self.reached.clear();
-        if !self.subscriptions.is_empty() {
-            self.route(None, subject, b"", None, payload);
-        }
-        self.reached.iter().filter_map(|&id| {
-            let client = self.clients.get(id).filter(|client| !client.closing)?;
-            Some(Mark {
-                client: id,
-                number: client.number,
-                end: client.out.pushed(),
-            })
-        })
-    }
-
-    /// The client has been sent all up to `mark`, or is gone.
-    pub fn is_past(&self, mark: &Mark) -> bool {
-        let client = self.clients.get(mark.client);
-        let client = client.filter(|client| client.number == mark.number && !client.closing);
-        client.is_none_or(|client| client.out.sent() >= mark.end)
-    }
-
-    fn no_responders(&mut self, id: ClientId, message: &Publish<'_>) {
-        let Some(client) = self.clients.get(id) else {
-            return;
-        };
-        let mine = client
-            .subscriptions
-            .values()
-            .filter_map(|&sub| self.subscriptions.get(sub));
-        let Some(sid) = mine
-            // nats-server looks at subscriptions without a queue group alone.
-            .filter(|sub| sub.queue.is_none() && subject::matches(&sub.subject, message.reply))
-            .map(|sub| sub.sid.clone())
-            .next()
-        else {
-            return;
-        };
-        let headers = [
-            b"NATS/1.0 503\r\nNats-Subject: ",
-            message.subject,
-            b"\r\n\r\n",
-        ]
-        .concat();
-        let mut digits = itoa::Buffer::new();
-        let len = digits.format(headers.len()).as_bytes();
-        self.send(
-            id,
-            [
-                b"HMSG ",
-                message.reply,
-                b" ",
-                &sid,
-                b" ",
-                len,
-                b" ",
-                len,
-                b"\r\n",
-                &headers,
-                b"\r\n",
-            ],
-        );
-    }
-
-    fn route(
-        &mut self,
-        from: Option<ClientId>,
-        subject: &[u8],
-        reply: &[u8],
-        header_len: Option<usize>,
-        body: &[u8],
-    ) -> bool {
-        let found = self.sublist.matches(subject);
-        let mut delivered = false;
-        let message = Message {
-            subject,
-            reply,
-            header_len,
-            body,
-        };
-        if !found.is_empty() {
-            self.lines.write(&message);
-        }
-        for &sub in &found.plain {
-            delivered |= self.deliver(from, sub, &message);
-        }
-        for group in &found.queues {
-            let start = self.next_random(group.len());
-            let members = group.iter().cycle().skip(start).take(group.len());
-            for &sub in members {
-                if self.deliver(from, sub, &message) {
-                    delivered = true;
-                    break;
-                }
-            }
-        }
-        if !self.ended.is_empty() {
-            for sub in std::mem::take(&mut self.ended) {
-                self.end(sub);
-            }
-        }
-        delivered
-    }
-
-    fn deliver(&mut self, from: Option<ClientId>, sub: SubId, message: &Message<'_>) -> bool {
-        let Some(subscription) = self.subscriptions.get_mut(sub) else {
-            return false;
-        };
-        let id = subscription.client;
-        let Some(client) = self.clients.get_mut(id) else {
-            return false;
-        };
-        if client.closing || (from == Some(id) && !client.connect.echo) {
-            return false;
-        }
-        if let Some(permissions) = &client.permissions {
-            if permissions.filters() && !permissions.may_get(message.subject) {
-                return false;
-            }
-            if let Some(responses) = permissions.responses
-                && !message.reply.is_empty()
-            {
-                let may_publish = permissions.may_publish(message.reply);
-                if !may_publish {
-                    client.answers.expect(message.reply, responses, self.now);
-                }
-            }
-        }
-        if subscription.max > 0 && subscription.delivered >= subscription.max {
-            return false;
-        }
-        subscription.delivered += 1;
-        if subscription.delivered == subscription.max {
-            self.ended.push(sub);
-        }
-        let lines = &self.lines;
-        let (start, end, body) = match message.header_len {
-            Some(_) if client.connect.headers => (lines.hmsg(), &lines.with_headers, message.body),
-            header_len => {
-                let body = message.body.get(header_len.unwrap_or(0)..);
-                (lines.msg(), &lines.plain, body.unwrap_or_default())
-            }
-        };
-        let bytes = body.len() as u64;
-        self.stats.out_messages += 1;
-        self.stats.out_bytes += bytes;
-        client.stats.out_messages += 1;
-        client.stats.out_bytes += bytes;
-        let parts = [start, &subscription.sid, end, body, b"\r\n"];
-        self.pending += client.out.push(&mut self.chunks, parts);
-        self.after_push(id);
-        if from.is_none() {
-            self.reached.push(id);
-        }
-        true
     }
 
     fn ok_if_verbose(&mut self, id: ClientId) {
@@ -916,81 +432,12 @@ impl Broker {
             self.full.push(id);
         }
     }
-
-    /// xorshift64: spread, not secrecy.
-    fn next_random(&mut self, below: usize) -> usize {
-        self.random ^= self.random << 13;
-        self.random ^= self.random >> 7;
-        self.random ^= self.random << 17;
-        (self.random % below.max(1) as u64) as usize
-    }
 }
 
 /// A client that sends INFO must at least send a JSON object, as to nats-server.
 fn is_info(json: &[u8]) -> bool {
     type Members = HashMap<String, serde::de::IgnoredAny>;
     serde_json::from_str::<Option<Members>>(&String::from_utf8_lossy(json)).is_ok()
-}
-
-struct Message<'a> {
-    subject: &'a [u8],
-    reply: &'a [u8],
-    header_len: Option<usize>,
-    body: &'a [u8],
-}
-
-/// The lines before a message, but for the ids of the subscriptions in their middle: the same for all who get it.
-#[derive(Debug, Default)]
-struct Lines {
-    /// `HMSG subject `, which `MSG subject ` is a part of.
-    start: Vec<u8>,
-    /// ` [reply ]length`, and the line end.
-    plain: Vec<u8>,
-    /// ` [reply ]header-length length`, and the line end; only for a message with headers.
-    with_headers: Vec<u8>,
-}
-
-impl Lines {
-    fn write(&mut self, message: &Message<'_>) {
-        let known = self.start.get(b"HMSG ".len()..);
-        let is_same = known.and_then(|known| known.strip_suffix(b" ")) == Some(message.subject);
-        // A stream has one subject for many messages.
-        if !is_same {
-            self.start.clear();
-            self.start.extend_from_slice(b"HMSG ");
-            self.start.extend_from_slice(message.subject);
-            self.start.push(b' ');
-        }
-        let header_len = message.header_len.unwrap_or(0);
-        let mut digits = itoa::Buffer::new();
-        let mut write = |line: &mut Vec<u8>, numbers: &[usize]| {
-            line.clear();
-            if !message.reply.is_empty() {
-                line.push(b' ');
-                line.extend_from_slice(message.reply);
-            }
-            for &number in numbers {
-                line.push(b' ');
-                line.extend_from_slice(digits.format(number).as_bytes());
-            }
-            line.extend_from_slice(b"\r\n");
-        };
-        write(
-            &mut self.plain,
-            &[message.body.len().saturating_sub(header_len)],
-        );
-        if message.header_len.is_some() {
-            write(&mut self.with_headers, &[header_len, message.body.len()]);
-        }
-    }
-
-    fn hmsg(&self) -> &[u8] {
-        &self.start
-    }
-
-    fn msg(&self) -> &[u8] {
-        self.start.get(1..).unwrap_or_default()
-    }
 }
 
 #[cfg(test)]

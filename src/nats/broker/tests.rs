@@ -1,8 +1,8 @@
 //! Tests of the broker: what each operation does, by tables and scenarios.
 
 use super::*;
-use crate::nats::auth::{Authorization, Credential, Password, Responses, Rules, User};
-use crate::nats::parser::{ParseLimits, Step, next_op};
+use crate::nats::auth::{Authorization, Credential, Password, Responses, Rules, User, Verdict};
+use crate::nats::parser::{ParseLimits, Publish, Step, next_op};
 use crate::secret::Secret;
 
 const PARSE: ParseLimits = ParseLimits {
