@@ -87,8 +87,8 @@ impl Style {
     }
 }
 
-/// `text`, which is longer than the screen is high and wide, from the top of the screen on. Each line goes over the old one, so that
-/// nothing flickers; what is left of the old ones goes. The cursor is below the last line then.
+/// What draws `text` from the top of the screen on, as much of it as has room. Each line goes over the old one, so that nothing
+/// flickers; what is left of the old ones goes. The cursor is below the last line then.
 pub fn screenful(text: &str, (columns, rows): (usize, usize)) -> String {
     let mut page = String::from("\x1b[H");
     for line in text.lines().take(rows.saturating_sub(1)) {
