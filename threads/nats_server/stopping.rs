@@ -53,6 +53,7 @@ impl Loop {
     /// when all is stored by then, none will come.
     pub(super) fn phase_is_over(&self) -> bool {
         match self.phase {
+            Phase::Draining(_) | Phase::Storing(_) if self.stop.is_at_once() => true,
             Phase::Draining(_) => self.ready.is_empty() && self.held.is_empty(),
             Phase::Storing(_) => self.stored().covers(self.intake.last()),
             Phase::Serving | Phase::Ended => false,
@@ -105,7 +106,7 @@ impl Loop {
                 self.phase = Phase::Storing(self.now + STOP_TIME);
             }
             Phase::Storing(until) => {
-                if self.phase_is_over() || self.stop.is_at_once() || self.now >= until {
+                if self.phase_is_over() || self.now >= until {
                     self.settle();
                     for id in 0..self.connections.len() {
                         self.broker.close(id, CloseReason::ServerShutdown);
