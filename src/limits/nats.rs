@@ -95,6 +95,9 @@ pub const EXTERNAL_RETRY: (Duration, Duration) =
 pub const EXTERNAL_UNDER_WAY_BYTES: usize = 64 << 10;
 /// Bytes of a chunk of what waits for a NATS client: the unit in which memory comes and goes. As much as one write takes at least.
 pub const OUTBOUND_CHUNK_BYTES: usize = 64 << 10;
+/// Bytes that the kernel takes from a client before CIM reads them (it counts twice as many, for what it needs itself). Enough for what comes in
+/// [`READ_COALESCE`](super::READ_COALESCE) at 500 MB/s.
+pub const NATS_RECEIVE_BYTES: usize = 1 << 20;
 /// Such chunks that are kept for the next bytes: 1 MiB.
 pub const OUTBOUND_CHUNKS_KEPT: usize = 16;
 /// So many steps there are on the way of a client from nothing that waits for it to being cut off. From the first one on whoever publishes to
