@@ -702,3 +702,69 @@ fn nobody_waits_long_for_a_subscriber_that_takes_nothing() {
     assert_eq!(server.metrics.nats_slow_consumers.get(), 1);
     drop(subscriber);
 }
+
+/// The payload of message `n` of `publisher`: of any size up to 40 KB, and like no other.
+fn numbered(publisher: u64, n: u64) -> Vec<u8> {
+    let len = (n * 7919 + publisher * 104_729) % 40_000;
+    let head = format!("{publisher} {n} ").into_bytes();
+    let body = (0..len).map(|at| (at * 31 + n + publisher) as u8);
+    head.into_iter().chain(body).collect()
+}
+
+/// Reads so many messages, and checks that those of each publisher are whole and in order.
+fn check(subscriber: &mut BufReader<TcpStream>, publishers: usize, count: u64) {
+    let mut next = vec![0; publishers];
+    for _ in 0..count {
+        let mut line = String::new();
+        subscriber.read_line(&mut line).unwrap();
+        let len = line.trim_end().rsplit(' ').next().unwrap();
+        let len: usize = len.parse().unwrap_or_else(|_| panic!("{line:?}"));
+        let mut payload = vec![0; len + 2];
+        subscriber.read_exact(&mut payload).unwrap();
+        let publisher = usize::from(payload[0] - b'0');
+        let expected = numbered(publisher as u64, next[publisher]);
+        assert!(payload[..len] == expected, "torn, or out of order");
+        next[publisher] += 1;
+    }
+}
+
+#[test]
+fn large_messages_arrive_whole_whatever_becomes_of_the_other_subscribers() {
+    const PUBLISHERS: u64 = 3;
+    const EACH: u64 = 600;
+    let server = Server::start();
+    let subscriber = || {
+        let mut subscriber = BufReader::new(server.client());
+        let subscription = b"SUB bulk 1\r\nPING\r\n";
+        subscriber.get_mut().write_all(subscription).unwrap();
+        expect(&mut subscriber, "PONG");
+        subscriber
+    };
+    let (mut takers, mut leaver, stuck) =
+        ([subscriber(), subscriber()], subscriber(), subscriber());
+    std::thread::scope(|scope| {
+        for taker in &mut takers {
+            scope.spawn(|| check(taker, PUBLISHERS as usize, PUBLISHERS * EACH));
+        }
+        scope.spawn(move || {
+            check(&mut leaver, PUBLISHERS as usize, EACH);
+            drop(leaver);
+        });
+        for publisher in 0..PUBLISHERS {
+            let mut client = BufReader::new(server.client());
+            scope.spawn(move || {
+                for n in 0..EACH {
+                    let payload = numbered(publisher, n);
+                    let line = format!("PUB bulk {}\r\n", payload.len()).into_bytes();
+                    let message = [&line[..], &payload, b"\r\n"].concat();
+                    client.get_mut().write_all(&message).unwrap();
+                }
+                client.get_mut().write_all(b"PING\r\n").unwrap();
+                expect(&mut client, "PONG");
+            });
+        }
+    });
+    // Some 36 MB: more than it may leave waiting.
+    assert_eq!(server.metrics.nats_slow_consumers.get(), 1);
+    drop(stuck);
+}

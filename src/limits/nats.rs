@@ -98,6 +98,9 @@ pub const OUTBOUND_CHUNK_BYTES: usize = 64 << 10;
 /// Bytes that the kernel takes from a client before CIM reads them (it counts twice as many, for what it needs itself). Enough for what comes in
 /// [`READ_COALESCE`](super::READ_COALESCE) at 500 MB/s.
 pub const NATS_RECEIVE_BYTES: usize = 1 << 20;
+/// Bytes after which a client is flushed in the middle of a batch, so that a burst does not look like a slow consumer; enough that it is woken
+/// up seldom.
+pub const FLUSH_EARLY_BYTES: usize = 4 * OUTBOUND_CHUNK_BYTES;
 /// Such chunks that are kept for the next bytes: 1 MiB.
 pub const OUTBOUND_CHUNKS_KEPT: usize = 16;
 /// So many steps there are on the way of a client from nothing that waits for it to being cut off. From the first one on whoever publishes to

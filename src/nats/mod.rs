@@ -18,7 +18,7 @@ pub mod subject;
 pub mod sublist;
 pub mod tls;
 
-pub use broker::{Broker, ClientId};
+pub use broker::{Broker, ClientId, Lent, Outbound};
 pub use close::CloseReason;
 
 /// The bounds of one server; the defaults are in [`crate::limits`].

@@ -4,15 +4,23 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use crate::nats::{ClientId, CloseReason};
+use crate::limits::FLUSH_EARLY_BYTES;
+use crate::nats::{ClientId, CloseReason, Outbound};
 
 use super::Loop;
 use super::connection::{Connection, Turn};
 
 /// Time after which accepting is tried again when the process has no descriptor left.
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);
+/// What has gathered for a client in a round from which on it may wait for the next one: nobody waits for an answer of this size.
+const GATHER_BYTES: usize = 32 << 10;
 /// Shortest time between two looks at all clients' timers.
 const TIMER_STEP: Duration = Duration::from_millis(50);
+
+/// A large piece, and not yet enough.
+fn is_worth_gathering(out: &Outbound) -> bool {
+    (GATHER_BYTES..FLUSH_EARLY_BYTES).contains(&out.len())
+}
 
 impl Loop {
     pub(super) fn accept(&mut self) {
@@ -89,16 +97,36 @@ impl Loop {
         }
     }
 
+    /// As [`Self::flush`] at the end of a round; but while there is more to read, clients for whom a large piece has gathered are left
+    /// to gather another one, for one round: fewer and larger writes wake them up less often.
+    pub(super) fn flush_round(&mut self) {
+        let gathers = !self.ready.is_empty() && !self.gathering;
+        self.gathering = gathers;
+        for id in self.broker.take_dirty() {
+            if gathers && self.broker.outbound(id).is_some_and(is_worth_gathering) {
+                self.broker.mark_dirty(id);
+            } else {
+                self.flush_one(id);
+            }
+        }
+    }
+
     pub(super) fn flush_one(&mut self, id: ClientId) {
-        let now = self.now;
+        let result = self
+            .writer
+            .flush(&mut self.connections, id, &mut self.broker, self.now);
+        self.flushed(id, result);
+    }
+
+    pub(super) fn flushed(&mut self, id: ClientId, result: io::Result<()>) {
+        if let Err(error) = result {
+            return self.broken(id, &error, CloseReason::WriteError);
+        }
         let Some(Some(connection)) = self.connections.get_mut(id) else {
             return;
         };
-        if let Err(error) = connection.flush(id, &mut self.broker, now) {
-            return self.broken(id, &error, CloseReason::WriteError);
-        }
         if connection.blocked_since.is_some() {
-            let deadline = now + self.limits.write_deadline;
+            let deadline = self.now + self.limits.write_deadline;
             // While something waits the socket must be polled, whatever the connection's turn: it may be held next.
             if let Err(error) = connection.register(self.poll.registry()) {
                 return self.broken(id, &error, CloseReason::WriteError);
@@ -118,7 +146,12 @@ impl Loop {
     }
 
     pub(super) fn close_marked(&mut self) {
-        for (id, reason) in self.broker.take_closing() {
+        let mut closing = self.broker.take_closing();
+        if !closing.is_empty() {
+            self.take_back_lent();
+            closing.extend(self.broker.take_closing());
+        }
+        for (id, reason) in closing {
             let label = self
                 .broker
                 .client(id)

@@ -148,13 +148,18 @@ impl Connection {
             Transport::Handshake(session) => session.send(stream, progress_made)?,
             Transport::Tls(session) => session.write(stream, id, broker, progress_made)?,
         };
+        self.wrote(progress, !is_all, now);
+        Ok(())
+    }
+
+    /// Something was sent to the client, or its socket takes no more.
+    pub fn wrote(&mut self, progress: bool, is_stuck: bool, now: Instant) {
         if progress {
             self.blocked_since = None;
         }
-        if !is_all {
+        if is_stuck {
             self.blocked_since.get_or_insert(now);
         }
-        Ok(())
     }
 
     /// Says goodbye so that the client reads our last words: unread input would turn the close into a reset.

@@ -19,6 +19,7 @@ mod reading;
 mod stopping;
 mod transport;
 mod waiting;
+mod writing;
 
 use std::io;
 use std::net::SocketAddr;
@@ -39,7 +40,7 @@ use crate::nats::info::Info;
 use crate::nats::intake::{Intake, Way};
 use crate::nats::monitor::Questions;
 use crate::nats::tls::Tls;
-use crate::nats::{Broker, Change, ClientId, CloseReason, Limits};
+use crate::nats::{Broker, Change, ClientId, Limits};
 use crate::notifications::Outlet;
 use crate::progress::Progress;
 use crate::random;
@@ -52,6 +53,7 @@ use logins::Logins;
 use monitoring::Monitoring;
 use notifying::Notifying;
 pub use stopping::Stop;
+use writing::Writer;
 
 const LISTENER: Token = Token(0);
 /// The token of the waker that [`Progress`] and the daemon use.
@@ -152,6 +154,9 @@ struct Loop {
     stop: Arc<Stop>,
     phase: Phase,
     intake: Intake,
+    /// What has gathered for clients waits for this round.
+    gathering: bool,
+    writer: Writer,
     blocks: Blocks,
     block: Option<Vec<u8>>,
     connections: Vec<Option<Connection>>,
@@ -212,6 +217,8 @@ impl Loop {
             broker: Broker::new(limits.clone(), info, auth, random::number(), now),
             limits,
             senders: Some(senders),
+            gathering: false,
+            writer: Writer::default(),
             blocks: Blocks::new(Arc::clone(&log_progress)),
             log_progress,
             event_progress,
@@ -252,6 +259,10 @@ impl Loop {
             });
         }
         while self.phase != Phase::Ended {
+            if self.ready.is_empty() {
+                self.take_back_lent();
+                self.close_marked();
+            }
             let timeout = self.timeout();
             if let Err(error) = self.poll.poll(&mut events, timeout)
                 && error.kind() != io::ErrorKind::Interrupted
@@ -282,7 +293,7 @@ impl Loop {
             self.settle_early();
             self.settle();
             self.notify();
-            self.flush();
+            self.flush_round();
             self.close_marked();
             self.settle_notified();
             if self.timers_at.is_some_and(|at| at <= self.now) {
@@ -329,11 +340,8 @@ impl Loop {
                 {
                     connection.ended = true;
                 }
-                if event.is_writable()
-                    && let Some(Some(connection)) = self.connections.get_mut(id)
-                    && let Err(error) = connection.flush(id, &mut self.broker, self.now)
-                {
-                    self.broken(id, &error, CloseReason::WriteError);
+                if event.is_writable() {
+                    self.flush_one(id);
                 }
                 if (event.is_readable() || event.is_read_closed() || event.is_error())
                     && self

@@ -130,13 +130,11 @@ impl Loop {
         };
         let mut publisher = std::mem::take(&mut connection.publisher);
         let (was_waiting, early) = (publisher.is_waiting(), publisher.early_pings);
-        let (connections, now) = (&mut self.connections, self.now);
+        let (connections, writer, now) = (&mut self.connections, &mut self.writer, self.now);
         let mut flush = |broker: &mut Broker| {
             for full in broker.take_full() {
-                if let Some(Some(connection)) = connections.get_mut(full) {
-                    // A failure comes again, and is dealt with, at the end of the round.
-                    let _ = connection.flush(full, broker, now);
-                }
+                // A failure comes again, and is dealt with, at the end of the round.
+                let _ = writer.flush(connections, full, broker, now);
             }
         };
         let mut taken = self.intake.take(

@@ -20,7 +20,7 @@ use crate::nats::{Broker, ClientId};
 const HANDSHAKE_RECORD: u8 = 0x16;
 
 /// Chunks of what waits for a client that one write takes at most.
-const CHUNKS_A_WRITE: usize = 8;
+pub(super) const CHUNKS_A_WRITE: usize = 8;
 
 /// What a read brought.
 #[derive(Debug)]

@@ -2,6 +2,7 @@
 //! whom. In: operations of [`super::parser`]. Out: bytes in each client's [`Outbound`], the clients to flush and to close.
 
 mod answers;
+mod lent;
 mod lines;
 mod logins;
 mod outbound;
@@ -17,6 +18,7 @@ use std::time::Instant;
 use slab::Slab;
 
 use answers::Answers;
+pub use lent::Lent;
 use lines::Lines;
 use outbound::Chunks;
 pub use outbound::Outbound;
@@ -29,13 +31,10 @@ use super::parser::Op;
 use super::sublist::{SubId, Sublist};
 use super::tls::CertificateNames;
 use super::{Change, CloseReason, Limits};
-use crate::limits::{CROWDED_STEPS, OUTBOUND_CHUNK_BYTES};
+use crate::limits::{CROWDED_STEPS, FLUSH_EARLY_BYTES};
 
 /// Place of a client in the broker's table; reused after [`Broker::remove`].
 pub type ClientId = usize;
-
-/// Bytes after which a client is flushed in the middle of a batch, so that a burst does not look like a slow consumer.
-const FLUSH_EARLY_BYTES: usize = OUTBOUND_CHUNK_BYTES;
 
 /// One client's side of the protocol.
 pub struct Client {
@@ -65,6 +64,16 @@ pub struct Client {
     out: Outbound,
     in_dirty: bool,
     closing: bool,
+}
+
+impl Client {
+    #[inline]
+    fn mark_dirty(&mut self, id: ClientId, dirty: &mut Vec<ClientId>) {
+        if !self.in_dirty {
+            self.in_dirty = true;
+            dirty.push(id);
+        }
+    }
 }
 
 /// What was counted since the last look.
@@ -228,7 +237,8 @@ impl Broker {
         let Some(mut client) = self.clients.try_remove(id) else {
             return;
         };
-        self.pending -= client.out.clear(&mut self.chunks);
+        self.pending -= client.out.len();
+        client.out.clear(&mut self.chunks);
         for sub in client.subscriptions.into_values() {
             self.forget(sub);
         }
@@ -304,6 +314,23 @@ impl Broker {
         if let Some(client) = self.clients.get_mut(id) {
             client.out.consume(&mut self.chunks, count);
             self.pending -= count;
+        }
+    }
+
+    /// Takes what waits for the client out of its [`Outbound`], to be sent elsewhere: until [`Self::take_back`] nothing may be sent to it
+    /// from here.
+    pub fn lend(&mut self, id: ClientId) -> Option<Lent> {
+        self.clients.get_mut(id).map(|client| client.out.lend())
+    }
+
+    /// What was lent is back, sent or not. What is left makes the client one that has something to send.
+    pub fn take_back(&mut self, id: ClientId, lent: Lent) {
+        let Some(client) = self.clients.get_mut(id) else {
+            return;
+        };
+        self.pending -= client.out.take_back(&mut self.chunks, lent);
+        if !client.out.is_empty() {
+            client.mark_dirty(id, &mut self.dirty);
         }
     }
 
@@ -394,17 +421,22 @@ impl Broker {
         }
     }
 
+    /// The client has something to send.
+    #[inline]
+    pub fn mark_dirty(&mut self, id: ClientId) {
+        if let Some(client) = self.clients.get_mut(id) {
+            client.mark_dirty(id, &mut self.dirty);
+        }
+    }
+
     #[inline]
     fn after_push(&mut self, id: ClientId) {
         let Some(client) = self.clients.get_mut(id) else {
             return;
         };
-        if !client.in_dirty {
-            client.in_dirty = true;
-            self.dirty.push(id);
-        }
+        client.mark_dirty(id, &mut self.dirty);
         let len = client.out.len();
-        let much = FLUSH_EARLY_BYTES.min(self.limits.client_pending_bytes);
+        let much = FLUSH_EARLY_BYTES.min(self.limits.client_pending_bytes / CROWDED_STEPS as usize);
         if len >= much || self.pending > self.limits.all_pending_bytes {
             self.after_much(id, len);
         }

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::io::IoSlice;
 
+use super::lent::Lent;
 use crate::limits::{OUTBOUND_CHUNK_BYTES, OUTBOUND_CHUNKS_FIRST, OUTBOUND_CHUNKS_KEPT};
 
 /// The memory of all that waits.
@@ -14,8 +15,8 @@ pub(super) struct Chunks {
 }
 
 #[derive(Debug)]
-struct Chunk {
-    bytes: Vec<u8>,
+pub(super) struct Chunk {
+    pub bytes: Vec<u8>,
     /// It counts among [`Chunks::first`].
     is_first: bool,
 }
@@ -54,15 +55,18 @@ pub struct Outbound {
     chunks: VecDeque<Chunk>,
     /// Bytes of the first chunk that are sent.
     sent: usize,
+    /// Bytes that wait here.
     len: usize,
+    /// Bytes before them that are [`Lent`].
+    lent: usize,
     /// Bytes since the beginning.
     pushed: u64,
 }
 
 impl Outbound {
-    /// Bytes that wait.
+    /// Bytes that wait, the lent ones among them.
     pub fn len(&self) -> usize {
-        self.len
+        self.lent + self.len
     }
 
     /// Bytes that were ever added.
@@ -72,12 +76,31 @@ impl Outbound {
 
     /// Bytes of them that are sent.
     pub fn sent(&self) -> u64 {
-        self.pushed - self.len as u64
+        self.pushed - self.len() as u64
     }
 
     /// Nothing waits.
     pub fn is_empty(&self) -> bool {
-        self.len == 0
+        self.len() == 0
+    }
+
+    /// Takes all that waits out, to be sent elsewhere. Until it is back nothing must be sent from here.
+    pub(super) fn lend(&mut self) -> Lent {
+        self.lent = std::mem::take(&mut self.len);
+        let chunks = std::mem::take(&mut self.chunks);
+        Lent::new(chunks, std::mem::take(&mut self.sent), self.lent)
+    }
+
+    /// What was lent is back. How much of it was sent.
+    pub(super) fn take_back(&mut self, chunks: &mut Chunks, mut lent: Lent) -> usize {
+        let sent = self.lent - lent.len();
+        self.lent = 0;
+        self.len += lent.len();
+        self.sent = lent.start();
+        lent.chunks.append(&mut self.chunks);
+        self.chunks = lent.chunks;
+        self.consume(chunks, 0);
+        sent
     }
 
     /// Adds the parts of one protocol message.
@@ -130,7 +153,7 @@ impl Outbound {
         }
     }
 
-    /// Nothing of it will be sent. How much that was.
+    /// Nothing of what waits here will be sent. How much that was.
     pub(super) fn clear(&mut self, chunks: &mut Chunks) -> usize {
         let len = self.len;
         self.consume(chunks, len);
@@ -141,6 +164,10 @@ impl Outbound {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn joined(slices: &[IoSlice]) -> Vec<u8> {
+        slices.iter().flat_map(|slice| slice.to_vec()).collect()
+    }
 
     #[test]
     fn bytes_leave_in_order_and_memory_with_them() {
@@ -177,15 +204,61 @@ mod tests {
         for most in [100_000, usize::MAX, 1, usize::MAX, usize::MAX] {
             let mut slices = [IoSlice::new(&[]); 4];
             let count = out.slices(&mut slices);
-            let all: Vec<u8> = slices[..count]
-                .iter()
-                .flat_map(|slice| slice.to_vec())
-                .collect();
+            let all = joined(&slices[..count]);
             let taken = &all[..most.min(all.len())];
             got.extend_from_slice(taken);
             out.consume(&mut chunks, taken.len());
         }
         assert!(got == expected && out.is_empty() && out.chunks.is_empty());
+    }
+
+    #[test]
+    fn what_is_lent_comes_back_in_its_place() {
+        let (mut out, mut chunks) = (Outbound::default(), Chunks::default());
+        let (mut expected, mut got) = (Vec::new(), Vec::new());
+        let mut push = |out: &mut Outbound, chunks: &mut Chunks, n: usize| {
+            let text = vec![n as u8; 1 + n * 7919 % 50_000];
+            out.push(chunks, [&text]);
+            expected.extend(text);
+        };
+        for n in 0..300 {
+            push(&mut out, &mut chunks, n);
+            // The first chunk may be partly sent when it is lent.
+            let here = (n * 613) % (1 + out.front().len());
+            got.extend_from_slice(&out.front()[..here]);
+            out.consume(&mut chunks, here);
+            let waits = out.len();
+            let mut lent = out.lend();
+            assert_eq!(
+                (out.len(), lent.len(), out.front()),
+                (waits, waits, &[][..])
+            );
+            push(&mut out, &mut chunks, n + 1);
+            // All of it, nothing, and something between.
+            let mut most = [usize::MAX, 0, n * 31][n % 3];
+            while most > 0 && !lent.is_empty() {
+                let mut slices = [IoSlice::new(&[]); 3];
+                let count = lent.slices(&mut slices);
+                let all = joined(&slices[..count]);
+                let taken = &all[..most.min(all.len()).min(20_000)];
+                most -= taken.len();
+                got.extend_from_slice(taken);
+                let taken = taken.len();
+                lent.sent(taken);
+            }
+            let left = lent.len();
+            assert_eq!(out.take_back(&mut chunks, lent), waits - left);
+            assert_eq!(out.sent(), got.len() as u64);
+        }
+        got.extend_from_slice(&{
+            let mut slices = [IoSlice::new(&[]); 4096];
+            let count = out.slices(&mut slices);
+            joined(&slices[..count])
+        });
+        assert!(got == expected);
+        let rest = out.len();
+        assert_eq!(out.clear(&mut chunks), rest);
+        assert!(out.is_empty() && out.chunks.is_empty() && chunks.first == 0);
     }
 
     #[test]
