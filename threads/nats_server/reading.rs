@@ -11,7 +11,7 @@ use crate::nats::intake::{Room, Stored, Taken, Way};
 use crate::nats::{Broker, ClientId, CloseReason};
 use crate::tap::ControlBatch;
 
-use super::connection::Turn;
+use super::connection::{Connection, Turn};
 use super::transport::Read;
 use super::{Loop, Phase, Senders};
 
@@ -133,8 +133,13 @@ impl Loop {
         let (connections, writer, now) = (&mut self.connections, &mut self.writer, self.now);
         let mut flush = |broker: &mut Broker| {
             for full in broker.take_full() {
-                // A failure comes again, and is dealt with, at the end of the round.
-                let _ = writer.flush(connections, full, broker, now);
+                // Whose socket takes no more is tried again at the end of the round, not with each message.
+                let is_blocked = |connection: &Connection| connection.blocked_since.is_some();
+                let connection = connections.get(full).and_then(Option::as_ref);
+                if !connection.is_some_and(is_blocked) {
+                    // A failure comes again, and is dealt with, at the end of the round.
+                    let _ = writer.flush(connections, full, broker, now);
+                }
             }
         };
         let mut taken = self.intake.take(
