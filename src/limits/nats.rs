@@ -95,9 +95,6 @@ pub const EXTERNAL_RETRY: (Duration, Duration) =
 pub const EXTERNAL_UNDER_WAY_BYTES: usize = 64 << 10;
 /// Bytes of a chunk of what waits for a NATS client: the unit in which memory comes and goes. As much as one write takes at least.
 pub const OUTBOUND_CHUNK_BYTES: usize = 64 << 10;
-/// Bytes that the kernel takes from a client before CIM reads them (it counts twice as many, for what it needs itself). Enough for what comes in
-/// [`READ_COALESCE`](super::READ_COALESCE) at 500 MB/s.
-pub const NATS_RECEIVE_BYTES: usize = 1 << 20;
 /// Bytes after which a client is flushed in the middle of a batch, so that a burst does not look like a slow consumer; enough that it is woken
 /// up seldom.
 pub const FLUSH_EARLY_BYTES: usize = 4 * OUTBOUND_CHUNK_BYTES;

@@ -11,7 +11,6 @@
 mod clients;
 mod connection;
 mod handshakes;
-mod listening;
 mod logins;
 mod monitoring;
 mod notifying;
@@ -112,12 +111,11 @@ impl NatsServer {
     /// Starts the thread.
     ///
     /// # Errors
-    /// The listener cannot be set up or polled, or the thread cannot be made.
+    /// The listener cannot be polled, or the thread cannot be made.
     pub fn spawn(mut self, notices: &Sender<Notice>) -> io::Result<JoinHandle<()>> {
         self.poll
             .registry()
             .register(&mut self.listener, LISTENER, Interest::READABLE)?;
-        listening::set_receive_buffers(&self.listener)?;
         spawn("nats-server", notices, move || Loop::new(self).run())
     }
 }
