@@ -106,6 +106,8 @@ impl Running {
     fn stop(mut self) {
         let start = Instant::now();
         self.stopper = None;
+        // A thread that missed the stop would be waited for in vain.
+        eventually(PATIENCE, || self.thread.is_finished());
         self.thread.join().unwrap();
         assert!(
             start.elapsed() < Duration::from_secs(2),
@@ -289,6 +291,31 @@ fn it_ends_within_a_second_although_a_call_hangs() {
     let running = Running::start(&kube);
     eventually(PATIENCE, || kube.open() > 0);
     running.stop();
+}
+
+#[test]
+fn it_ends_although_another_command_is_before_the_stop() {
+    let kube = with_pod();
+    let running = Running::start(&kube);
+    eventually(PATIENCE, || running.is_ready());
+    kube.fault(Some(Fault::Freeze));
+    let before = kube.connections();
+    let mut pods = Vec::new();
+    // The second one is there when the first one is done, so the stop is too when the second one is.
+    for time in [Duration::from_millis(200), PATIENCE] {
+        let (reply, pod) = bounded(1);
+        let command = Command::GetPod { time, reply };
+        running.commands.send(command).unwrap();
+        pods.push(pod);
+    }
+    eventually(PATIENCE, || kube.connections() == before + 2);
+    running.stop();
+    let causes = pods.iter().map(|pod| pod.recv().unwrap().unwrap_err().cause);
+    let causes: Vec<Cause> = causes.collect();
+    assert!(
+        matches!(causes[..], [Cause::TimedOut, Cause::Closed]),
+        "{causes:?}"
+    );
 }
 
 #[test]

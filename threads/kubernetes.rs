@@ -124,12 +124,16 @@ struct Worker {
 impl Worker {
     fn run(&mut self) {
         self.schedule.want(Step::Pod, Instant::now());
-        while !self.stop.load(Ordering::SeqCst) {
+        loop {
             for _ in 0..KUBE_COMMANDS {
                 match self.k.commands.try_recv() {
                     Ok(command) => self.command(command),
                     Err(_) => break,
                 }
+            }
+            // Not before: `Command::Stop` may have been among them, and nothing else would wake the thread.
+            if self.stop.load(Ordering::SeqCst) {
+                return;
             }
             let now = Instant::now();
             self.answer(|waiter| waiter.until <= now);
@@ -190,7 +194,7 @@ impl Worker {
             Command::LocalCollector { time, reply } => {
                 let _ = reply.try_send(self.local_collector(time));
             }
-            // The loop looks at the flag that came before it.
+            // It wakes the loop, which looks at the flag that came before it.
             Command::Stop => {}
         }
     }
