@@ -8,6 +8,8 @@ SHELL := /bin/bash
 CARGO ?= cargo
 # On CI the lock file decides and nothing may be left out.
 LOCKED := $(if $(CI),--locked)
+# A test that hangs fails after a quarter of an hour, with its name in what was printed, and the others go on.
+LIMITED := --config "target.'cfg(unix)'.runner = ['timeout', '--foreground', '15m']"
 CARGO_TARGET_DIR ?= target
 TOOLS := CARGO_TARGET_DIR='$(CARGO_TARGET_DIR)' tests/tools.sh
 IMAGE ?= cim
@@ -43,11 +45,11 @@ release: build-tools ## build the optimised binary, target/release/cim (FEATURES
 
 .PHONY: test
 test: build-tools ## unit, property and whole-daemon tests; needs no network and no other program
-	$(CARGO) test $(LOCKED)
+	$(CARGO) test $(LIMITED) $(LOCKED)
 
 .PHONY: integration-test
 integration-test: integration-tools ## the daemon with stock NATS clients, suites of NATS itself, Prometheus, etcd, Kafka, rsyslog and Chromium (WITHOUT="java ..." leaves some out, not on CI)
-	PATH="$$PATH:$(abspath $(CARGO_TARGET_DIR))/tools/usr/bin:$(abspath $(CARGO_TARGET_DIR))/tools/bin" $(CARGO) test $(LOCKED) --tests --no-fail-fast -- --ignored $(foreach tool,$(WITHOUT),--skip with_$(tool)_)
+	PATH="$$PATH:$(abspath $(CARGO_TARGET_DIR))/tools/usr/bin:$(abspath $(CARGO_TARGET_DIR))/tools/bin" $(CARGO) test $(LIMITED) $(LOCKED) --tests --no-fail-fast -- --ignored $(foreach tool,$(WITHOUT),--skip with_$(tool)_)
 
 .PHONY: check
 check: fmt-check clippy test integration-test ## everything that CI checks: formatting, clippy, test, integration-test
