@@ -310,7 +310,9 @@ fn it_ends_although_another_command_is_before_the_stop() {
     }
     eventually(PATIENCE, || kube.connections() == before + 2);
     running.stop();
-    let causes = pods.iter().map(|pod| pod.recv().unwrap().unwrap_err().cause);
+    let causes = pods
+        .iter()
+        .map(|pod| pod.recv().unwrap().unwrap_err().cause);
     let causes: Vec<Cause> = causes.collect();
     assert!(
         matches!(causes[..], [Cause::TimedOut, Cause::Closed]),

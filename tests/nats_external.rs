@@ -62,7 +62,7 @@ fn publish_lines(wire: &mut NatsWire, numbers: std::ops::Range<u64>) {
 #[track_caller]
 fn has_lines(cim: &Cim, numbers: std::ops::Range<u64>) {
     let expected: Vec<_> = numbers.map(|number| line(0, number)).collect();
-    eventually(PATIENCE, || cim.lines_of("app").len() >= expected.len());
+    eventually(PATIENCE, || cim.lines_so_far("app").len() >= expected.len());
     assert!(cim.lines_of("app") == expected);
 }
 

@@ -568,7 +568,7 @@ fn a_change_to_file_in_an_outage_ends_the_backlog_and_keeps_the_lines() {
     let acknowledged = load.acknowledged();
     eventually(PATIENCE, || load.acknowledged() > acknowledged + 2000);
     let sent = load.stop();
-    eventually(PATIENCE, || cim.lines_of("app").len() as u64 >= sent);
+    eventually(PATIENCE, || cim.lines_so_far("app").len() as u64 >= sent);
     assert_eq!(check_in_order(&cim.lines_of("app"), 1), [sent]);
     eventually(PATIENCE, || pod.marks().is_empty());
     assert_eq!(backlog_bytes(&cim), 0.0);

@@ -44,7 +44,7 @@ enum Kind {
     },
     External {
         external: External,
-        woken: Receiver<()>,
+        poll: Poll,
     },
 }
 
@@ -67,10 +67,10 @@ impl Front {
     /// Listens, unless the server is an external one.
     pub(super) fn open(options: &Options) -> Result<Self, StartError> {
         if let Some(external) = options.external.clone() {
-            let (wake, woken) = nats_client::waker();
+            let (wake, poll) = started("the NATS client", nats_client::waker())?;
             let shown: Vec<_> = external.servers.iter().map(Server::shown).collect();
             return Ok(Self {
-                kind: Kind::External { external, woken },
+                kind: Kind::External { external, poll },
                 wake,
                 shown: shown.join(","),
                 tls: None,
@@ -126,7 +126,7 @@ impl Front {
             stop,
         } = ends;
         match self.kind {
-            Kind::External { external, woken } => {
+            Kind::External { external, poll } => {
                 let client = NatsClient {
                     external,
                     senders,
@@ -140,7 +140,7 @@ impl Front {
                     metrics,
                     stop,
                     wake: self.wake,
-                    woken,
+                    poll,
                 };
                 Ok((
                     "nats-client",

@@ -75,23 +75,27 @@ pub const CERTIFICATE_NAMES: usize = 64;
 
 /// Bytes of LOG, and of EVENT, from an external NATS server that may wait for room in the data path; what comes then is lost.
 pub const EXTERNAL_HELD_BYTES: usize = 16 << 20;
-/// From so many on no more is read from the external server, which then keeps it; it may keep still what is under way meanwhile.
+/// From so many on no more is read from the external server, which then keeps it.
 pub const EXTERNAL_HOLD_BYTES: usize = 4 << 20;
 /// Longest time for which nothing is read from it: after its write deadline (10 s) it would cut CIM off, and EVENT and CONFIG come
 /// the same way as LOG.
 pub const EXTERNAL_HOLD_TIME: Duration = Duration::from_secs(5);
-/// Messages of one subject that may wait between the `nats` crate and thread `nats-client`, which takes them at once; it loses further ones.
-pub const EXTERNAL_QUEUE: usize = 64 << 10;
-/// Time for a TCP connection to an external NATS server, and for its first words.
+/// Reads of [`READ_BLOCK_BYTES`] from an external server before anything else has its turn.
+pub const EXTERNAL_READS_A_ROUND: u32 = 16;
+/// Bytes of a line of an external server. Its INFO names all servers of a cluster.
+pub const EXTERNAL_LINE_BYTES: usize = 64 << 10;
+/// Bytes of a message of an external server, headers included: nats-server lets nobody set more.
+pub const EXTERNAL_PAYLOAD_BYTES: usize = 64 << 20;
+/// Time for a TCP connection to an external NATS server, and then until it has let CIM in.
 pub const EXTERNAL_CONNECT_TIME: Duration = Duration::from_secs(5);
-/// Time between two messages to itself by which CIM knows that its connection works.
-pub const EXTERNAL_ECHO_INTERVAL: Duration = Duration::from_secs(10);
-/// Time after which such a message counts as lost, and the connection with it.
-pub const EXTERNAL_ECHO_TIME: Duration = Duration::from_secs(10);
+/// Time between two PINGs by which CIM knows that its connection works.
+pub const EXTERNAL_PING_INTERVAL: Duration = Duration::from_secs(10);
+/// Time after which the PONG counts as lost, and the connection with it.
+pub const EXTERNAL_PONG_TIME: Duration = Duration::from_secs(10);
 /// First and longest wait between two tries to connect.
 pub const EXTERNAL_RETRY: (Duration, Duration) =
     (Duration::from_millis(100), Duration::from_secs(5));
-/// Bytes that are published and not yet known to be with the server: few enough that a socket takes them though the server stands still.
+/// Bytes that are published and not yet known to be with the server; a larger message goes alone.
 pub const EXTERNAL_UNDER_WAY_BYTES: usize = 64 << 10;
 /// Bytes of a chunk of what waits for a NATS client: the unit in which memory comes and goes. As much as one write takes at least.
 pub const OUTBOUND_CHUNK_BYTES: usize = 64 << 10;

@@ -1,6 +1,14 @@
-//! Where external NATS servers are, as `CIM_NATS_URL` says it: `nats://user:password@host:port`, several separated by commas.
+//! External NATS servers: where they are, as `CIM_NATS_URL` says it (`nats://user:password@host:port`, several separated by commas), and
+//! CIM as their client. It reads from its socket itself, since what it does not read the server keeps.
+
+mod connect;
+pub mod ops;
+mod wire;
 
 use std::path::PathBuf;
+
+pub use connect::{ConnectError, Connected, Refusal, max_payload, shown};
+pub use wire::Wire;
 
 use crate::secret::Secret;
 use crate::settings::address;
@@ -40,25 +48,6 @@ pub struct External {
     pub certificate: Option<(PathBuf, PathBuf)>,
 }
 
-impl External {
-    /// How a client of the crate `nats` gets in to `server`.
-    pub fn client_options(&self, server: &Server) -> nats::Options {
-        let options = match &server.login {
-            Login::None => nats::Options::new(),
-            Login::Token(token) => nats::Options::with_token(token.reveal()),
-            Login::User(user, password) => nats::Options::with_user_pass(user, password.reveal()),
-        };
-        let options = match &self.ca_file {
-            Some(file) => options.add_root_certificate(file),
-            None => options,
-        };
-        match &self.certificate {
-            Some((certificate, key)) => options.client_cert(certificate, key),
-            None => options,
-        }
-    }
-}
-
 impl Server {
     /// `None`: it is no address. User, password and token are percent-decoded.
     pub fn parse(text: &str) -> Option<Self> {
@@ -82,6 +71,11 @@ impl Server {
     pub fn parse_list(list: &str) -> Option<Vec<Self>> {
         address::is_list(list, |one| Self::parse(one).is_some())
             .then(|| address::items(list).filter_map(Self::parse).collect())
+    }
+
+    /// The scheme says that nothing goes without TLS.
+    pub fn wants_tls(&self) -> bool {
+        self.url.starts_with("tls://")
     }
 
     /// Host and port.

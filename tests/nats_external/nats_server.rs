@@ -27,7 +27,7 @@ fn with_go_a_nats_server_that_stands_still_is_noticed_and_one_that_goes_on_is_fo
     kill_process(pid, Signal::STOP).unwrap();
     eventually(3 * PATIENCE, || {
         let page = cim.get("/readyz").text();
-        page.contains("does not bring back") || page.contains("no NATS server at")
+        page.contains("does not answer PING") || page.contains("no NATS server at")
     });
     kill_process(pid, Signal::CONT).unwrap();
     ready(&cim);
@@ -40,7 +40,7 @@ fn with_go_a_nats_server_that_stands_still_is_noticed_and_one_that_goes_on_is_fo
 /// Of each connection, how many lines are in the files; they must be its first ones, each once and in order.
 fn prefixes(cim: &Cim, connections: u32) -> Vec<u64> {
     let mut next = vec![0; connections as usize];
-    for text in cim.lines_of("app") {
+    for text in cim.lines_so_far("app") {
         let (connection, number) = parse(&text);
         let next = &mut next[connection as usize];
         assert_eq!(number, *next, "of connection {connection}");

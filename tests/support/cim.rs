@@ -176,6 +176,11 @@ impl Cim {
         logs::lines(&self.text_of(container))
     }
 
+    /// The lines in the log files of `container` so far, without one that is just being written.
+    pub fn lines_so_far(&self, container: &str) -> Vec<Vec<u8>> {
+        logs::lines_and_torn(&self.text_of(container)).0
+    }
+
     /// Replaces cim.json; CIM reads it at SIGHUP.
     pub fn write_cim_json(&self, json: &Value) {
         write_json(&self.dir.path().join("cim.json"), Some(json));

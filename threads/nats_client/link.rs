@@ -1,282 +1,207 @@
-//! One connection to an external server, through crate `nats`: made, subscribed, watched, ended.
-//!
-//! What the crate would do by itself after a break (connect anew, keep what is published in a buffer, wait for PONGs without a limit of
-//! time) it is kept from: CIM makes a new connection, with its own waits, and knows what was lost.
+//! One connection to an external server: read without blocking, and only when there is room; written to; watched.
 
-use std::io::{self, Read};
-use std::net::{TcpStream, ToSocketAddrs};
-use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::io::{self, ErrorKind, Write};
+use std::os::fd::AsRawFd;
 
-use crossbeam_channel::{Receiver, Sender, bounded};
-use nats::Subscription;
+use mio::unix::SourceFd;
+use mio::{Interest, Registry, Token};
 
-use super::gate::Gate;
-use crate::chain::chain;
-use crate::limits::{EXTERNAL_CONNECT_TIME, EXTERNAL_QUEUE};
-use crate::metrics::Metrics;
-use crate::nats::external::{External, Server};
-use crate::settings::problem;
+use crate::limits::READ_BLOCK_BYTES;
+use crate::nats::external::ops::{self, OpError, Step};
+use crate::nats::external::{Connected, Wire};
 
-#[expect(
-    deprecated,
-    reason = "its successor is asynchronous; CIM has no async runtime"
-)]
-type Connection = nats::Connection;
-
-/// Bytes of what a server says in an error that are shown.
-const SHOWN_BYTES: usize = 200;
-/// Longest time that the crate's thread waits, after a break, for CIM to let go of the connection.
-const RELEASE_TIME: Duration = Duration::from_secs(10);
-
-/// Why there is no connection.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum LinkError {
-    /// Nobody answers there.
-    #[error("no NATS server at {server}")]
-    Unreachable { server: String, source: io::Error },
-    /// It is something else, or speaks only after a TLS handshake.
-    #[error("{server} does not begin as a NATS server does")]
-    Foreign { server: String },
-    /// It does not let CIM in: credentials, TLS.
-    #[error("the NATS server {server} refuses the connection")]
-    Refused { server: String, source: io::Error },
+/// A subscription of CIM.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Subject {
+    Log,
+    Event,
+    Config,
+    Test,
 }
 
-/// What the callbacks of the crate, on its threads, say.
-#[derive(Default)]
-struct Said {
-    broken: AtomicBool,
-    error: Mutex<Option<String>>,
+impl Subject {
+    const ALL: [Self; 4] = [Self::Log, Self::Event, Self::Config, Self::Test];
+
+    /// Of the subscription with this id.
+    pub(super) fn of(sid: &[u8]) -> Option<Self> {
+        Self::ALL.into_iter().find(|subject| subject.sid() == sid)
+    }
+
+    fn sid(self) -> &'static [u8] {
+        match self {
+            Self::Log => b"1",
+            Self::Event => b"2",
+            Self::Config => b"3",
+            Self::Test => b"4",
+        }
+    }
+
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Log => "LOG",
+            Self::Event => "EVENT",
+            Self::Config => "CONFIG",
+            Self::Test => "TEST",
+        }
+    }
 }
 
-/// A connection. Dropped in the order of its fields.
 pub(super) struct Link {
     /// Scheme, host and port.
     pub(super) server: String,
-    connection: Connection,
-    pub(super) log: Subscription,
-    pub(super) events: Subscription,
-    pub(super) config: Subscription,
-    pub(super) test: Subscription,
-    pub(super) echo: Subscription,
-    _gate: Subscription,
-    echo_subject: String,
-    gate_subject: String,
-    pub(super) gate: Arc<Gate>,
-    said: Arc<Said>,
-    /// Lets the crate's reading thread end after a break.
-    _release: Sender<()>,
+    wire: Wire,
+    /// Read, and not taken yet.
+    input: Vec<u8>,
+    /// There may be more to read.
+    pub(super) is_readable: bool,
+    /// Nothing more comes, for this reason.
+    pub(super) ended: Option<String>,
+    output: Vec<u8>,
+    /// Bytes of `output` that the socket has.
+    sent: usize,
+    /// PONGs that are not in `output` yet.
+    pongs: u64,
+    /// Nothing more goes out; what the server sent before may still be read.
+    is_mute: bool,
+    /// Bytes of the largest payload that the server takes.
+    pub(super) max_payload: usize,
 }
 
 impl Link {
-    /// Connects to the first of the servers that answers, and subscribes. Takes as long as it takes.
-    pub(super) fn connect(
-        external: &External,
-        wake: &Arc<dyn Fn() + Send + Sync>,
-        metrics: &Arc<Metrics>,
-    ) -> Result<Self, LinkError> {
-        let mut last = None;
-        for server in &external.servers {
-            match Self::to(server, external, wake, metrics) {
-                Ok(link) => return Ok(link),
-                Err(error) => {
-                    if let Some(before) = last.replace(error) {
-                        log::debug!("{}", chain(&before));
-                    }
-                }
-            }
+    /// Subscribes.
+    ///
+    /// # Errors
+    /// The socket cannot be watched.
+    pub(super) fn start(
+        connected: Connected,
+        registry: &Registry,
+        token: Token,
+    ) -> io::Result<Self> {
+        let socket = connected.wire.socket();
+        socket.set_nonblocking(true)?;
+        let interest = Interest::READABLE | Interest::WRITABLE;
+        registry.register(&mut SourceFd(&socket.as_raw_fd()), token, interest)?;
+        let mut output = Vec::new();
+        for subject in Subject::ALL {
+            output.extend_from_slice(b"SUB ");
+            output.extend_from_slice(subject.name().as_bytes());
+            output.push(b' ');
+            output.extend_from_slice(subject.sid());
+            output.extend_from_slice(b"\r\n");
         }
-        Err(last.unwrap_or_else(|| LinkError::Foreign {
-            server: "nowhere".to_owned(),
-        }))
-    }
-
-    fn to(
-        server: &Server,
-        external: &External,
-        wake: &Arc<dyn Fn() + Send + Sync>,
-        metrics: &Arc<Metrics>,
-    ) -> Result<Self, LinkError> {
-        knock(server)?;
-        let refused = |source| LinkError::Refused {
-            server: server.url.clone(),
-            source,
-        };
-        let (release, released) = bounded(0);
-        let (said, gate) = (Arc::new(Said::default()), Arc::new(Gate::default()));
-        let gate_subject = inbox();
-        let connection = external
-            .client_options(server)
-            .with_name("cim")
-            .max_reconnects(1)
-            .reconnect_buffer_size(0)
-            .reconnect_delay_callback(|_| Duration::ZERO)
-            .disconnect_callback(on_break(&said, wake, released))
-            .error_callback(on_error(&said, &gate, &gate_subject, wake, metrics))
-            .connect(server.url.as_str())
-            .map_err(refused)?;
-        let subscribe = |subject: &str, limit| {
-            let subscription = connection.subscribe(subject).map_err(refused)?;
-            subscription.set_message_limits(limit);
-            Ok(subscription)
-        };
-        let echo_subject = inbox();
         Ok(Self {
-            server: server.url.clone(),
-            log: subscribe("LOG", EXTERNAL_QUEUE)?,
-            events: subscribe("EVENT", EXTERNAL_QUEUE)?,
-            config: subscribe("CONFIG", EXTERNAL_QUEUE)?,
-            test: subscribe("TEST", EXTERNAL_QUEUE)?,
-            echo: subscribe(&echo_subject, EXTERNAL_QUEUE)?,
-            _gate: subscribe(&gate_subject, 0)?,
-            connection,
-            echo_subject,
-            gate_subject,
-            gate,
-            said,
-            _release: release,
+            server: connected.server,
+            wire: connected.wire,
+            input: Vec::new(),
+            is_readable: true,
+            ended: None,
+            output,
+            sent: 0,
+            pongs: 0,
+            is_mute: false,
+            max_payload: connected.max_payload,
         })
     }
 
-    /// The connection has broken: what came before is in the queues, and nothing more comes.
-    pub(super) fn is_broken(&self) -> bool {
-        self.said.broken.load(SeqCst)
-    }
-
-    /// What the server last complained of, since it was asked for.
-    pub(super) fn error(&self) -> Option<String> {
-        let mut error = self.said.error.lock();
-        match &mut error {
-            Ok(error) => error.take(),
-            Err(poisoned) => poisoned.get_mut().take(),
+    /// The server sends no further messages once it has answered the next PING.
+    pub(super) fn unsubscribe(&mut self) {
+        for subject in Subject::ALL {
+            self.output.extend_from_slice(b"UNSUB ");
+            self.output.extend_from_slice(subject.sid());
+            self.output.extend_from_slice(b"\r\n");
         }
     }
 
-    /// Bytes of the largest payload that the server takes.
-    pub(super) fn payload_bytes(&self) -> usize {
-        self.connection.max_payload()
+    pub(super) fn publish(&mut self, subject: &str, payload: &[u8]) {
+        let line = format!("PUB {subject} {}\r\n", payload.len());
+        self.output.extend_from_slice(line.as_bytes());
+        self.output.extend_from_slice(payload);
+        self.output.extend_from_slice(b"\r\n");
     }
 
-    /// Publishes; false when it is to be tried again later. A payload of more than some 30 KiB blocks when the server takes nothing.
-    pub(super) fn publish(&self, subject: &str, payload: &[u8]) -> bool {
-        const FITS: usize = 24 << 10;
-        if payload.len() + subject.len() <= FITS {
-            let publish = &self.connection;
-            return publish
-                .try_publish_with_reply_or_headers(subject, None, None, payload)
-                .is_some_and(|published| published.is_ok());
+    pub(super) fn ping(&mut self) {
+        self.output.extend_from_slice(b"PING\r\n");
+    }
+
+    /// So many PINGs of the server are to be answered.
+    pub(super) fn pong(&mut self, pings: u64) {
+        self.pongs = self.pongs.saturating_add(pings);
+    }
+
+    /// The operation at `at` in what was read.
+    pub(super) fn op(&self, at: usize) -> Result<Step<'_>, OpError> {
+        ops::next(self.input.get(at..).unwrap_or_default())
+    }
+
+    /// The first `bytes` of what was read are taken.
+    pub(super) fn taken(&mut self, bytes: usize) {
+        self.input.drain(..bytes.min(self.input.len()));
+        if self.input.is_empty() {
+            // A large message is no reason to keep its memory.
+            self.input.shrink_to(READ_BLOCK_BYTES);
         }
-        self.connection.publish(subject, payload).is_ok()
     }
 
-    /// Sends CIM a number, which comes back on `echo` once everything published before is with the server, behind everything that the
-    /// server had sent by then.
-    pub(super) fn send_echo(&self, number: u64) -> bool {
-        self.publish(&self.echo_subject, number.to_string().as_bytes())
+    /// Reads once; false when nothing has come.
+    pub(super) fn read(&mut self) -> bool {
+        if self.ended.is_some() {
+            return false;
+        }
+        self.input.reserve(READ_BLOCK_BYTES);
+        match self.wire.read_into(&mut self.input) {
+            Ok(0) => self.ended = Some("the server has closed the connection".to_owned()),
+            Ok(_) => return true,
+            Err(error) if error.kind() == ErrorKind::WouldBlock => self.is_readable = false,
+            Err(error) => self.ended = Some(format!("the connection is broken: {error}")),
+        }
+        false
     }
 
-    /// Makes the server's messages run into the gate.
-    pub(super) fn send_to_gate(&self) -> bool {
-        self.publish(&self.gate_subject, b"")
-    }
-
-    /// Ends a connection that does not answer any more. Where the crate is stuck in a write, ending the subscriptions would be too:
-    /// they are left to the process.
-    pub(super) fn abandon(self) {
-        self.gate.open();
-        if self.is_broken() || self.send_echo(0) {
+    /// Sends as much as the socket takes.
+    pub(super) fn flush(&mut self) {
+        if self.is_mute {
+            self.output.clear();
             return;
         }
-        for stuck in [
-            self.log,
-            self.events,
-            self.config,
-            self.test,
-            self.echo,
-            self._gate,
-        ] {
-            std::mem::forget(stuck);
-        }
-    }
-}
-
-/// Looks whether a server is there and speaks, within a time: the crate has none for it, and could not be called back.
-fn knock(server: &Server) -> Result<(), LinkError> {
-    let unreachable = |source| LinkError::Unreachable {
-        server: server.url.clone(),
-        source,
-    };
-    let mut last = io::Error::from(io::ErrorKind::AddrNotAvailable);
-    for address in server.host_port().to_socket_addrs().map_err(unreachable)? {
-        let connected = TcpStream::connect_timeout(&address, EXTERNAL_CONNECT_TIME);
-        let greeted = connected.and_then(|mut stream| {
-            stream.set_read_timeout(Some(EXTERNAL_CONNECT_TIME))?;
-            let mut first = [0; 4];
-            stream.read_exact(&mut first).map(|()| first)
-        });
-        match greeted {
-            Ok(first) if &first == b"INFO" => return Ok(()),
-            Ok(_) => {
-                return Err(LinkError::Foreign {
-                    server: server.url.clone(),
-                });
+        match self.send() {
+            Ok(()) => {}
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+            Err(_) => {
+                // A read tells why, behind what the server had sent.
+                self.is_mute = true;
+                self.is_readable = true;
             }
-            Err(error) => last = error,
         }
     }
-    Err(unreachable(last))
-}
 
-/// A subject of CIM's own.
-fn inbox() -> String {
-    let mut bytes = [0; 16];
-    crate::random::fill(&mut bytes);
-    format!("_INBOX.cim-{:032x}", u128::from_ne_bytes(bytes))
-}
-
-fn on_break(
-    said: &Arc<Said>,
-    wake: &Arc<dyn Fn() + Send + Sync>,
-    released: Receiver<()>,
-) -> impl Fn() + Send + Sync + 'static {
-    let (said, wake) = (Arc::clone(said), Arc::clone(wake));
-    move || {
-        said.broken.store(true, SeqCst);
-        wake();
-        // It ends with an error, once the link is dropped. Else the crate would connect anew.
-        let _ = released.recv_timeout(RELEASE_TIME);
-    }
-}
-
-fn on_error(
-    said: &Arc<Said>,
-    gate: &Arc<Gate>,
-    gate_subject: &str,
-    wake: &Arc<dyn Fn() + Send + Sync>,
-    metrics: &Arc<Metrics>,
-) -> impl Fn(io::Error) + Send + Sync + 'static {
-    let (said, wake) = (Arc::clone(said), Arc::clone(wake));
-    let (gate, gate_subject) = (Arc::clone(gate), gate_subject.to_owned());
-    let dropped = metrics.external_dropped.clone();
-    move |error| {
-        let text = error.to_string();
-        let Some((_, of)) = text.split_once("slow consumer detected for subscription on subject ")
-        else {
-            let shown = problem::escaped(problem::cut(&text, SHOWN_BYTES));
-            *said.error.lock().unwrap_or_else(PoisonError::into_inner) = Some(shown);
-            return wake();
-        };
-        if of.starts_with(&gate_subject) {
-            gate.pass();
-        } else {
-            let subject = ["LOG", "EVENT", "CONFIG"]
-                .into_iter()
-                .find(|subject| of.starts_with(subject));
-            dropped
-                .with_label_values(&[subject.unwrap_or("other")])
-                .inc();
+    fn send(&mut self) -> io::Result<()> {
+        loop {
+            while let Some(rest) = self.output.get(self.sent..)
+                && !rest.is_empty()
+            {
+                match self.wire.write(rest) {
+                    Ok(0) => return Err(ErrorKind::WouldBlock.into()),
+                    Ok(count) => self.sent += count,
+                    Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                    Err(error) => return Err(error),
+                }
+                // TLS may have read meanwhile.
+                self.is_readable = true;
+            }
+            self.sent = 0;
+            self.output.clear();
+            self.output.shrink_to(READ_BLOCK_BYTES);
+            // No more than a few at a time: a server that takes nothing may ask for ever.
+            let pongs = self.pongs.min(64);
+            if pongs == 0 {
+                break;
+            }
+            self.pongs -= pongs;
+            (0..pongs).for_each(|_| self.output.extend_from_slice(b"PONG\r\n"));
+        }
+        match self.wire.is_waiting() {
+            true => self.wire.flush(),
+            false => Ok(()),
         }
     }
 }

@@ -1,21 +1,18 @@
-//! What CIM publishes on an external server: acknowledgements, notifications, and its own echo.
+//! What CIM publishes on an external server: acknowledgements, notifications, and the PINGs that tell what is with the server.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::link::Link;
 use crate::limits::{
-    ACKS_WAITING, EXTERNAL_ECHO_INTERVAL, EXTERNAL_ECHO_TIME, EXTERNAL_UNDER_WAY_BYTES,
+    ACKS_WAITING, EXTERNAL_PING_INTERVAL, EXTERNAL_PONG_TIME, EXTERNAL_UNDER_WAY_BYTES,
 };
 use crate::metrics::Metrics;
 use crate::notifications::{Outlet, SUBJECT};
 
-/// Time after which a publish is tried again that the crate was too busy for.
-const BUSY_WAIT: Duration = Duration::from_millis(5);
-
-/// An echo that is under way.
-struct Echo {
+/// A PING that is not answered yet.
+struct Ping {
     number: u64,
     sent_at: Instant,
     /// Notifications that were published before it.
@@ -34,15 +31,14 @@ pub(super) struct Publishing {
     under_way: VecDeque<Vec<u8>>,
     under_way_bytes: usize,
     delivered: u64,
-    echo: Option<Echo>,
-    /// Number of the last echo.
+    ping: Option<Ping>,
+    /// Number of the last PING.
     last: u64,
-    confirmed: u64,
-    /// An echo with this number is wanted.
+    answered: u64,
+    /// A PING with this number is wanted.
     wanted: u64,
-    echo_at: Instant,
-    retry_at: Option<Instant>,
-    /// The first echo of this connection has come back: the subscriptions are in force.
+    ping_at: Instant,
+    /// The first PING of this connection is answered: the subscriptions are in force.
     is_ready: bool,
     metrics: Arc<Metrics>,
 }
@@ -58,12 +54,11 @@ impl Publishing {
             under_way: VecDeque::new(),
             under_way_bytes: 0,
             delivered: 0,
-            echo: None,
+            ping: None,
             last: 0,
-            confirmed: 0,
+            answered: 0,
             wanted: 0,
-            echo_at: now,
-            retry_at: None,
+            ping_at: now,
             is_ready: false,
             metrics,
         }
@@ -71,51 +66,49 @@ impl Publishing {
 
     /// When it has something to do, or to miss.
     pub(super) fn look_at(&self) -> Instant {
-        let echo = match &self.echo {
-            Some(echo) => echo.sent_at + EXTERNAL_ECHO_TIME,
-            None => self.echo_at,
-        };
-        self.retry_at.map_or(echo, |at| at.min(echo))
+        match &self.ping {
+            Some(ping) => ping.sent_at + EXTERNAL_PONG_TIME,
+            None => self.ping_at,
+        }
     }
 
     /// A new connection.
     pub(super) fn begin(&mut self, now: Instant) {
-        self.echo_at = now;
+        self.ping_at = now;
     }
 
     /// The connection is lost.
     pub(super) fn lost(&mut self) {
         self.outlet.set_heard(false);
         self.is_ready = false;
-        self.echo = None;
+        self.ping = None;
         self.under_way_bytes = 0;
-        self.retry_at = None;
         while let Some(payload) = self.under_way.pop_back() {
             self.again.push_front(payload);
         }
     }
 
-    /// Nothing could come back up to now.
+    /// Nothing was read up to now.
     pub(super) fn was_held(&mut self, now: Instant) {
-        if let Some(echo) = &mut self.echo {
-            echo.sent_at = now;
+        if let Some(ping) = &mut self.ping {
+            ping.sent_at = now;
         }
     }
 
-    /// The echo did not come back in time.
+    /// The PONG did not come in time.
     pub(super) fn is_stale(&self, now: Instant) -> bool {
-        self.echo
+        self.ping
             .as_ref()
-            .is_some_and(|echo| now >= echo.sent_at + EXTERNAL_ECHO_TIME)
+            .is_some_and(|ping| now >= ping.sent_at + EXTERNAL_PONG_TIME)
     }
 
-    /// Number of the last echo that came back.
-    pub(super) fn confirmed(&self) -> u64 {
-        self.confirmed
+    /// Number of the last PING that was answered: all that the server had sent before is read, and all that was published before is there.
+    pub(super) fn answered(&self) -> u64 {
+        self.answered
     }
 
-    /// Sends an echo as soon as can be, and returns its number.
-    pub(super) fn want_echo(&mut self) -> u64 {
+    /// Sends a PING as soon as can be, and returns its number.
+    pub(super) fn want_ping(&mut self) -> u64 {
         self.wanted = self.last + 1;
         self.wanted
     }
@@ -131,46 +124,39 @@ impl Publishing {
         }
     }
 
-    /// An echo has come back; true when it is the first one of this connection.
-    pub(super) fn on_echo(&mut self, text: &[u8], now: Instant) -> bool {
-        let number = std::str::from_utf8(text).ok();
-        let number = number.and_then(|number| number.parse::<u64>().ok());
-        let Some(echo) = self.echo.take_if(|echo| number == Some(echo.number)) else {
+    /// A PONG has come; true when it is the first one of this connection.
+    pub(super) fn on_pong(&mut self, now: Instant) -> bool {
+        let Some(ping) = self.ping.take() else {
             return false;
         };
-        self.confirmed = echo.number;
+        self.answered = ping.number;
         self.under_way
-            .drain(..echo.notifications.min(self.under_way.len()));
-        self.delivered += echo.notifications as u64;
-        self.under_way_bytes -= echo.bytes;
-        self.echo_at = now + EXTERNAL_ECHO_INTERVAL;
+            .drain(..ping.notifications.min(self.under_way.len()));
+        self.delivered += ping.notifications as u64;
+        self.under_way_bytes -= ping.bytes;
+        self.ping_at = now + EXTERNAL_PING_INTERVAL;
         self.outlet.set_delivered(self.delivered);
         self.outlet.set_heard(true);
         !std::mem::replace(&mut self.is_ready, true)
     }
 
     /// Publishes what there is.
-    pub(super) fn publish(&mut self, link: &Link, now: Instant) {
-        self.retry_at = None;
-        if !(self.publish_acks(link) && self.notify(link) && self.send_echo(link, now)) {
-            self.retry_at = Some(now + BUSY_WAIT);
-        }
+    pub(super) fn publish(&mut self, link: &mut Link, now: Instant) {
+        self.publish_acks(link);
+        self.notify(link);
+        self.send_ping(link, now);
     }
 
-    fn publish_acks(&mut self, link: &Link) -> bool {
+    fn publish_acks(&mut self, link: &mut Link) {
         while self.under_way_bytes < EXTERNAL_UNDER_WAY_BYTES
-            && let Some((subject, text)) = self.acks.front()
+            && let Some((subject, text)) = self.acks.pop_front()
         {
-            if !link.publish(subject, text) {
-                return false;
-            }
+            link.publish(&subject, &text);
             self.published(subject.len() + text.len(), text.len());
-            self.acks.pop_front();
         }
-        true
     }
 
-    fn notify(&mut self, link: &Link) -> bool {
+    fn notify(&mut self, link: &mut Link) {
         while self.is_ready
             && self.under_way_bytes < EXTERNAL_UNDER_WAY_BYTES
             && let Some(payload) = self.again.pop_front().or_else(|| self.outlet.next())
@@ -179,27 +165,23 @@ impl Publishing {
             if self.under_way_bytes > 0 && bytes > EXTERNAL_UNDER_WAY_BYTES {
                 // A large one goes alone, once the others have arrived.
                 self.again.push_front(payload);
-                return true;
+                return;
             }
-            if bytes > link.payload_bytes() {
+            if bytes > link.max_payload {
                 log::error!(
                     "a notification of {bytes} bytes is lost: {} takes {} bytes (max_payload)",
                     link.server,
-                    link.payload_bytes()
+                    link.max_payload
                 );
                 let dropped = &self.metrics.external_dropped;
                 dropped.with_label_values(&[SUBJECT]).inc();
                 self.under_way.push_back(Vec::new());
                 continue;
             }
-            if !link.publish(SUBJECT, &payload) {
-                self.again.push_front(payload);
-                return false;
-            }
+            link.publish(SUBJECT, &payload);
             self.published(bytes, bytes);
             self.under_way.push_back(payload);
         }
-        true
     }
 
     fn published(&mut self, under_way: usize, payload: usize) {
@@ -208,25 +190,21 @@ impl Publishing {
         self.metrics.nats_out_bytes.inc_by(payload as u64);
     }
 
-    fn send_echo(&mut self, link: &Link, now: Instant) -> bool {
-        let is_due = now >= self.echo_at
+    fn send_ping(&mut self, link: &mut Link, now: Instant) {
+        let is_due = now >= self.ping_at
             || self.wanted > self.last
             || !self.under_way.is_empty()
             || self.under_way_bytes >= EXTERNAL_UNDER_WAY_BYTES / 2;
-        if self.echo.is_some() || !is_due {
-            return true;
+        if self.ping.is_some() || !is_due {
+            return;
         }
-        let number = self.last + 1;
-        if !link.send_echo(number) {
-            return false;
-        }
-        self.last = number;
-        self.echo = Some(Echo {
-            number,
+        link.ping();
+        self.last += 1;
+        self.ping = Some(Ping {
+            number: self.last,
             sent_at: now,
             notifications: self.under_way.len(),
             bytes: self.under_way_bytes,
         });
-        true
     }
 }

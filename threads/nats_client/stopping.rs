@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use super::Loop;
+use super::{Acks, Loop};
 use crate::limits::{STOP_READ_TIME, STOP_TIME};
 use crate::nats::intake::Stored;
 
@@ -10,11 +10,11 @@ use crate::nats::intake::Stored;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Phase {
     Serving,
-    /// Reads what the server had sent: until this echo is back, or the time is up.
+    /// Reads what the server had sent: until this PING is answered, or the time is up.
     Draining(u64, Instant),
     /// Reads nothing; waits for the data path to store everything.
     Storing(Instant),
-    /// Waits until the last acknowledgements are with the server: until this echo is back.
+    /// Waits until the last acknowledgements are with the server: until this PING is answered.
     Leaving(u64, Instant),
     Ended,
 }
@@ -40,8 +40,8 @@ impl Loop {
     pub(super) fn is_phase_over(&self) -> bool {
         match self.phase {
             Phase::Serving | Phase::Ended => false,
-            Phase::Draining(echo, _) | Phase::Leaving(echo, _) => {
-                self.link.is_none() || self.publishing.confirmed() >= echo
+            Phase::Draining(ping, _) | Phase::Leaving(ping, _) => {
+                self.link.is_none() || self.publishing.answered() >= ping
             }
             Phase::Storing(_) => {
                 self.log.is_empty()
@@ -61,12 +61,12 @@ impl Loop {
         if self.phase == Phase::Serving && self.stop.is_asked() {
             self.connect_at = None;
             self.cooled_at = None;
-            if let Some(link) = self.link.take() {
-                self.let_go(&link);
-                self.link = Some(link);
+            self.let_go();
+            if let Some(link) = &mut self.link {
+                link.unsubscribe();
             }
-            let echo = self.publishing.want_echo();
-            self.phase = Phase::Draining(echo, self.now + STOP_READ_TIME);
+            let ping = self.publishing.want_ping();
+            self.phase = Phase::Draining(ping, self.now + STOP_READ_TIME);
         }
         let is_over = self.is_phase_over()
             || self.phase.until().is_some_and(|until| self.now >= until)
@@ -77,27 +77,16 @@ impl Loop {
         match self.phase {
             Phase::Serving | Phase::Ended => {}
             Phase::Draining(..) => {
-                // The echo may have come while the queues were being emptied.
-                self.receive();
-                // Those that nobody acknowledges are stored all the same.
-                for (stalled, feed) in self
-                    .stalled
-                    .iter_mut()
-                    .zip([&mut self.log, &mut self.events])
-                {
-                    if let Some(message) = stalled.take() {
-                        feed.take(&message.data, b"", &self.blocks);
-                        feed.seal(&self.blocks);
-                    }
-                }
+                // What is there by now is stored, whether its acknowledgement finds a place or not.
+                self.receive(Acks::Forgone);
                 self.phase = Phase::Storing(self.now + STOP_TIME);
             }
             Phase::Storing(_) => {
                 // What the data path has not taken by now is lost; it may end.
                 self.settle();
                 self.senders = None;
-                let echo = self.publishing.want_echo();
-                self.phase = Phase::Leaving(echo, self.now + STOP_READ_TIME);
+                let ping = self.publishing.want_ping();
+                self.phase = Phase::Leaving(ping, self.now + STOP_READ_TIME);
             }
             Phase::Leaving(..) => self.phase = Phase::Ended,
         }

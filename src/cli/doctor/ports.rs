@@ -1,7 +1,7 @@
 //! What CIM would listen on: free, taken by a CIM, or by something else. With `CIM_NATS_URL`: the external servers.
 
 use std::io::{self, BufRead, BufReader, Read};
-use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
+use std::net::{SocketAddr, TcpStream};
 
 use rustix::io::Errno;
 use serde_json::Value;
@@ -11,7 +11,7 @@ use super::{Known, Out};
 use crate::chain::chain;
 use crate::http_agent;
 use crate::limits::{CONTROL_LINE_BYTES, DOCTOR_CONNECT_TIME};
-use crate::nats::external::External;
+use crate::nats::external::{ConnectError, External};
 use crate::settings::problem::shown;
 
 /// Bytes of the answer of `/readyz`, and of each buffer of its connection.
@@ -26,7 +26,7 @@ pub(super) fn nats(known: &Known, out: &Out) {
     if !is_taken(address, "CIM_NATS_PORT", "CIM_NATS_BIND", out) {
         return;
     }
-    match greeting(&[address]) {
+    match greeting(address) {
         Ok(Some(info)) if info.is_cim() => {
             out.ok(format!("{address}: a CIM answers ({})", info.name));
         }
@@ -141,18 +141,7 @@ impl Greeting {
 }
 
 /// `None`: what listens there begins in another way.
-fn greeting(addresses: &[SocketAddr]) -> io::Result<Option<Greeting>> {
-    let mut last = io::Error::from(io::ErrorKind::AddrNotAvailable);
-    for &address in addresses {
-        match greeting_of(reached(address)) {
-            Ok(greeting) => return Ok(greeting),
-            Err(error) => last = error,
-        }
-    }
-    Err(last)
-}
-
-fn greeting_of(address: SocketAddr) -> io::Result<Option<Greeting>> {
+fn greeting(address: SocketAddr) -> io::Result<Option<Greeting>> {
     let stream = TcpStream::connect_timeout(&address, DOCTOR_CONNECT_TIME)?;
     stream.set_read_timeout(Some(DOCTOR_CONNECT_TIME))?;
     let mut line = Vec::new();
@@ -179,32 +168,24 @@ fn servers(external: &External, out: &Out) {
     let mut works = false;
     let mut troubles = Vec::new();
     for server in &external.servers {
-        let shown = &server.url;
-        let addresses: io::Result<Vec<_>> =
-            server.host_port().to_socket_addrs().map(Iterator::collect);
-        match addresses.and_then(|addresses| greeting(&addresses)) {
-            Ok(Some(greeting)) => {
-                let options = external.client_options(server).with_name("cim-doctor");
-                match options.connect(shown.as_str()) {
-                    Ok(connection) => {
-                        works = true;
-                        out.ok(format!("{shown}: nats-server {} lets CIM in", greeting.version));
-                        connection.close();
-                    }
-                    Err(error) => troubles.push((
-                        format!("{shown} refuses the connection: {}", chain(&error)),
-                        "look at user and password in CIM_NATS_URL, and at CIM_NATS_TLS_*_FILE where it wants TLS",
-                    )),
-                }
+        match external.connect_to(server, "cim-doctor") {
+            Ok(connected) => {
+                works = true;
+                let (shown, version) = (&server.url, shown(&connected.version));
+                out.ok(format!("{shown}: nats-server {version} lets CIM in"));
             }
-            Ok(None) => troubles.push((
-                format!("{shown} does not begin as a NATS server does"),
-                "name the port for clients in CIM_NATS_URL",
-            )),
-            Err(error) => troubles.push((
-                format!("no NATS server at {shown}: {error}"),
-                "start it, or name another one with CIM_NATS_URL",
-            )),
+            Err(error) => {
+                let to_do = match &error {
+                    ConnectError::Refused { .. } => {
+                        "look at user and password in CIM_NATS_URL, and at CIM_NATS_TLS_*_FILE where it wants TLS"
+                    }
+                    ConnectError::Foreign { .. } => "name the port for clients in CIM_NATS_URL",
+                    ConnectError::Unreachable { .. } => {
+                        "start it, or name another one with CIM_NATS_URL"
+                    }
+                };
+                troubles.push((chain(&error), to_do));
+            }
         }
     }
     for (text, to_do) in troubles {
