@@ -14,6 +14,8 @@ mod support;
 mod alone;
 #[path = "nats_external/nats_server.rs"]
 mod nats_server;
+#[path = "nats_external/tls.rs"]
+mod tls;
 
 use std::net::TcpListener;
 
@@ -21,7 +23,7 @@ use support::load::line;
 use support::nats::event;
 use support::{Cim, NatsWire, Options, PATIENCE, Signal, eventually};
 
-const ID: &str = "0123456789ab";
+pub const ID: &str = "0123456789ab";
 
 /// The other CIM, whose server is used, on a free port or on this one.
 pub fn server(port: u16) -> Options {
@@ -34,7 +36,7 @@ pub fn free_port() -> u16 {
     listener.local_addr().unwrap().port()
 }
 
-fn client_of(url: &str) -> Options {
+pub fn client_of(url: &str) -> Options {
     Options::new().env("CIM_NATS_URL", url)
 }
 
@@ -43,7 +45,7 @@ fn is_ready(cim: &Cim) -> bool {
 }
 
 #[track_caller]
-fn ready(cim: &Cim) {
+pub fn ready(cim: &Cim) {
     eventually(PATIENCE, || is_ready(cim));
 }
 
@@ -60,7 +62,7 @@ fn publish_lines(wire: &mut NatsWire, numbers: std::ops::Range<u64>) {
 }
 
 #[track_caller]
-fn has_lines(cim: &Cim, numbers: std::ops::Range<u64>) {
+pub fn has_lines(cim: &Cim, numbers: std::ops::Range<u64>) {
     let expected: Vec<_> = numbers.map(|number| line(0, number)).collect();
     eventually(PATIENCE, || cim.lines_so_far("app").len() >= expected.len());
     assert!(cim.lines_of("app") == expected);

@@ -19,12 +19,12 @@ use crossbeam_channel::{Receiver, bounded};
 use super::support::{Cim, PATIENCE, eventually};
 use super::{free_port, server};
 
-struct Alone {
+pub struct Alone {
     log: Receiver<Batch>,
     events: Receiver<Batch>,
     control: Receiver<ControlBatch>,
     progress: [Arc<Progress>; 3],
-    notifier: Notifier,
+    pub notifier: Notifier,
     metrics: Arc<Metrics>,
     stop: Arc<Stop>,
     wake: Arc<dyn Fn() + Send + Sync>,
@@ -34,6 +34,15 @@ struct Alone {
 
 impl Alone {
     fn start(port: u16, hold_time: Duration) -> Self {
+        let external = External {
+            servers: Server::parse_list(&format!("127.0.0.1:{port}")).unwrap(),
+            ca_file: None,
+            certificate: None,
+        };
+        Self::start_with(external, hold_time)
+    }
+
+    pub fn start_with(external: External, hold_time: Duration) -> Self {
         let (wake, poll) = waker().unwrap();
         let progress = [(); 3].map(|()| {
             let wake = Arc::clone(&wake);
@@ -48,11 +57,7 @@ impl Alone {
         let stop = Arc::new(Stop::default());
         let (notices_in, notices) = bounded(NOTICES);
         let client = NatsClient {
-            external: External {
-                servers: Server::parse_list(&format!("127.0.0.1:{port}")).unwrap(),
-                ca_file: None,
-                certificate: None,
-            },
+            external,
             senders: Senders {
                 log: log_out,
                 events: events_out,
@@ -85,7 +90,7 @@ impl Alone {
     }
 
     #[track_caller]
-    fn ready(&self) {
+    pub fn ready(&self) {
         eventually(PATIENCE, || self.notifier.is_heard());
         // CIM's message to itself.
         let batch = self.control.recv_timeout(PATIENCE).unwrap();
@@ -111,7 +116,7 @@ impl Alone {
         assert_eq!(taken, messages);
     }
 
-    fn end(mut self) {
+    pub fn end(mut self) {
         self.stop.in_order();
         (self.wake)();
         let thread = self.thread.take().unwrap();
