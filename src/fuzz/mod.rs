@@ -30,7 +30,7 @@ pub use http::http_request;
 pub use journal::journal_files;
 pub use kube::{kube_pod, settings_patch};
 pub use logs::{backup_name, container_names, json_line};
-pub use nats::nats_stream;
+pub use nats::{nats_server_stream, nats_stream};
 pub use nats_config::nats_config;
 pub use wire::{event, log_message};
 
@@ -38,7 +38,7 @@ pub use wire::{event, log_message};
 pub type Target = (&'static str, fn(&[u8]));
 
 /// Every target.
-pub const TARGETS: [Target; 20] = [
+pub const TARGETS: [Target; 21] = [
     ("backlog_lines", backlog_lines),
     ("backlog_mark", backlog_mark),
     ("backup_name", backup_name),
@@ -56,6 +56,7 @@ pub const TARGETS: [Target; 20] = [
     ("kube_pod", kube_pod),
     ("log_message", log_message),
     ("nats_config", nats_config),
+    ("nats_server_stream", nats_server_stream),
     ("nats_stream", nats_stream),
     ("registration", registration),
     ("settings_patch", settings_patch),

@@ -1,6 +1,7 @@
-//! The NATS stream of a client: parser, intake and broker.
+//! The NATS stream of a client: parser, intake and broker; and that of an external server.
 
 use crate::nats::auth::Auth;
+use crate::nats::external::ops;
 use crate::nats::info::Info;
 use crate::nats::intake::{Intake, Plan, Publisher, Room, Stored, Taken};
 use crate::nats::parser::{ParseLimits, Step, next_op};
@@ -44,6 +45,20 @@ struct Effect {
     /// What is left of the input: the start of an operation.
     rest: Vec<u8>,
     subscriptions: usize,
+}
+
+/// Any bytes of an external server: an operation lies within them, and what is read of the whole is read of any beginning of it that holds
+/// the operation; a shorter one is waited for, or refused.
+pub fn nats_server_stream(data: &[u8]) {
+    let mut rest = data.get(..STREAM_BYTES).unwrap_or(data);
+    while let Ok(ops::Step::Op(op, len)) = ops::next(rest) {
+        let (head, behind) = rest.split_at_checked(len).expect("within the bytes");
+        assert!(len > 0);
+        assert_eq!(ops::next(head), Ok(ops::Step::Op(op, len)));
+        let cut = head.split_last().map_or(head, |(_, before)| before);
+        assert_eq!(ops::next(cut), Ok(ops::Step::More), "{op:?}");
+        rest = behind;
+    }
 }
 
 /// Any bytes of a client, cut anywhere: nothing panics, every range lies in its buffer, and the effect does not depend

@@ -1,5 +1,7 @@
 //! The thread `nats-client` alone, with a data path that the test holds in its hands.
 
+use std::io::{BufRead, BufReader, Write};
+use std::net::TcpListener;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -236,6 +238,57 @@ fn a_data_path_that_stands_still_for_long_costs_what_does_not_fit_and_it_is_coun
     }
     assert_eq!(taken + dropped(), MESSAGES);
     assert!(taken >= (EXTERNAL_HELD_BYTES / BYTES) as u64);
+    alone.end();
+}
+
+#[test]
+fn a_server_that_asks_often_is_answered_and_one_that_speaks_no_nats_any_more_is_left() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let alone = Alone::start(listener.local_addr().unwrap().port(), EXTERNAL_HOLD_TIME);
+    for _ in 0..2 {
+        let (mut socket, _) = listener.accept().unwrap();
+        socket.set_read_timeout(Some(PATIENCE)).unwrap();
+        let mut lines = BufReader::new(socket.try_clone().unwrap()).lines();
+        let mut expect = |text: &str| {
+            let line = lines.next().expect(text).expect(text);
+            assert!(line.starts_with(text), "{line}");
+        };
+        socket.write_all(b"INFO {\"max_payload\":100}\r\n").unwrap();
+        expect("CONNECT {");
+        expect("PING");
+        socket.write_all(b"PONG\r\n").unwrap();
+        for subscription in ["SUB LOG 1", "SUB EVENT 2", "SUB CONFIG 3", "SUB TEST 4"] {
+            expect(subscription);
+        }
+        socket.write_all(&b"PING\r\n".repeat(1000)).unwrap();
+        // Of a subscription that CIM has not, with headers, and in two parts.
+        socket
+            .write_all(
+                b"MSG X 9 1\r\nx\r\nHMSG LOG 1 12 14\r\nNATS/1.0\r\n\r\nab\r\nMSG LOG 1 3\r\nc",
+            )
+            .unwrap();
+        let mut pongs = 0;
+        while pongs < 1000 {
+            let line = lines.next().unwrap().unwrap();
+            pongs += usize::from(line == "PONG");
+        }
+        socket
+            .write_all(b"de\r\nHTTP/1.1 400 Bad Request\r\n")
+            .unwrap();
+        let mut taken = Vec::new();
+        while taken.len() < 2 {
+            let batch = alone.log.recv_timeout(PATIENCE).unwrap();
+            let payloads = batch
+                .spans
+                .iter()
+                .map(|span| span.of(&batch.buffer).to_vec());
+            taken.extend(payloads);
+            alone.progress[0].routed(batch.seq);
+        }
+        assert_eq!(taken, [b"ab".to_vec(), b"cde".to_vec()]);
+        // To the end.
+        lines.find(Result::is_err);
+    }
     alone.end();
 }
 
