@@ -92,7 +92,7 @@ impl Link {
         Ok(Self {
             server: connected.server,
             wire: connected.wire,
-            input: Vec::new(),
+            input: connected.input,
             is_readable: true,
             ended: None,
             output,

@@ -28,6 +28,8 @@ pub struct Connected {
     pub server: String,
     /// It blocks, and its reads and writes time out.
     pub wire: Wire,
+    /// What the server has sent since.
+    pub input: Vec<u8>,
     /// Bytes of the largest payload that the server takes.
     pub max_payload: usize,
     /// As the server names it.
@@ -189,6 +191,7 @@ impl External {
         Ok(Connected {
             server: server.url.clone(),
             wire: talk.wire,
+            input: talk.input,
             max_payload,
             version: version.unwrap_or_default().to_owned(),
         })
