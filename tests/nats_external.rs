@@ -17,23 +17,15 @@ mod nats_server;
 #[path = "nats_external/tls.rs"]
 mod tls;
 
-use std::net::TcpListener;
-
 use support::load::line;
 use support::nats::event;
-use support::{Cim, NatsWire, Options, PATIENCE, Signal, eventually};
+use support::{Cim, NatsWire, Options, PATIENCE, Signal, eventually, free_port};
 
 pub const ID: &str = "0123456789ab";
 
 /// The other CIM, whose server is used, on a free port or on this one.
 pub fn server(port: u16) -> Options {
     Options::new().env("CIM_NATS_PORT", port.to_string())
-}
-
-/// A port that was free a moment ago.
-pub fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap().port()
 }
 
 pub fn client_of(url: &str) -> Options {

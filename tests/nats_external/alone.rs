@@ -18,8 +18,8 @@ use cim::threads::nats_server::{Senders, Stop};
 use cim::threads::spawn::{NOTICES, Notice};
 use crossbeam_channel::{Receiver, bounded};
 
-use super::support::{Cim, PATIENCE, eventually};
-use super::{free_port, server};
+use super::server;
+use super::support::{Cim, PATIENCE, eventually, free_port};
 
 pub struct Alone {
     log: Receiver<Batch>,

@@ -8,8 +8,8 @@ use super::support::load::{line, parse};
 use super::support::nats::event;
 use super::support::nats_server::{self, NatsServer};
 use super::support::publisher::Publisher;
-use super::support::{Cim, PATIENCE, Signal, eventually};
-use super::{client_of, free_port, ready};
+use super::support::{Cim, PATIENCE, Signal, eventually, free_port};
+use super::{client_of, ready};
 
 fn program() -> PathBuf {
     nats_server::program()

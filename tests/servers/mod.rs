@@ -44,17 +44,13 @@ pub use recorder::Recorder;
 pub use store::Change;
 pub use syslog::Syslog;
 
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+pub use crate::support::free_port;
+
+use std::net::{Ipv4Addr, SocketAddr};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
-
-/// A port of loopback that nobody listened on a moment ago.
-pub fn free_port() -> u16 {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-    listener.local_addr().unwrap().port()
-}
 
 /// An address of loopback.
 pub fn loopback(port: u16) -> SocketAddr {

@@ -29,6 +29,7 @@ pub mod proc;
 pub mod publisher;
 pub mod tls;
 
+use std::net::{Ipv4Addr, TcpListener};
 use std::time::{Duration, Instant};
 
 pub use cim::Cim;
@@ -111,4 +112,13 @@ impl Random {
         self.0 ^= self.0 >> 27;
         (self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 16) % bound
     }
+}
+
+/// A port of loopback on which nobody listens, below those that the kernel gives out by itself: nobody has it by chance before it is used.
+pub fn free_port() -> u16 {
+    eventually_some(PATIENCE, || {
+        let port = 10_000 + (::cim::random::number() % 20_000) as u16;
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port));
+        listener.is_ok().then_some(port)
+    })
 }
